@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef KACCEL_SEGMENT_BPF_H
+#define KACCEL_SEGMENT_BPF_H
+
+/* A TCP segment as a packet carries it: where its parts are and what its header says, in host
+ * order. */
+#include "vmlinux.h"
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <kaccel/conn.h>
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_PSH 0x08
+#define TCP_ACK 0x10
+#define TCP_URG 0x20
+#define TCP_ECE 0x40
+#define TCP_CWR 0x80
+
+#define TCP_OPTIONS_MAX 40
+#define TCP_TS_BYTES	12 /* NOP NOP timestamps */
+
+#define IP_FRAG_MASK 0x3fff /* MF and the offset */
+#define IP_DF	     0x4000
+
+#define INET_ECN_MASK 3
+#define INET_ECN_CE   3
+
+struct segment {
+	struct kac_conn_key key;
+	__u32 seq, ack;
+	__u32 len;   /* payload bytes */
+	__u16 l4;    /* offset of the TCP header in the packet */
+	__u16 doff;  /* its length in bytes */
+	__u16 wnd;   /* as on the wire, not scaled */
+	__u16 check; /* as on the wire */
+	__u8 flags;
+	__u8 tos;
+	__u8 ttl;
+	__u8 v6;
+	__u32 flow;
+	__u8 options; /* IP options, extension headers or a fragment: translated, never answered */
+
+	/* TCP options: offsets from the TCP header, 0 for none. */
+	__u8 plain; /* NOP, timestamps and SACK alone */
+	__u8 ts_at;
+	__u8 sack_at;
+	__u8 sack_len; /* with kind and length bytes */
+	__u32 tsval, tsecr;
+	__u8 opt[TCP_OPTIONS_MAX + 24]; /* padded: a group may be read at every masked index */
+};
+
+/* a is before b, modulo 2^32 (RFC 9293 3.4). */
+static __always_inline int before(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) < 0;
+}
+
+#define after(a, b) before(b, a)
+
+static __always_inline __u32 load32(const __u8 *p)
+{
+	return (__u32)p[0] << 24 | (__u32)p[1] << 16 | (__u32)p[2] << 8 | p[3];
+}
+
+/* What RFC 7323 appendix A recommends and most stacks send. */
+#define TCP_TS_HEAD 0x0101080aU
+
+/* Walk the options that are not just timestamps. A separate function keeps the verifier's work
+ * small. */
+__weak __noinline int segment_options_walk(struct segment *seg)
+{
+	__u32 len, at = 0;
+	int i;
+
+	if (!seg)
+		return 0;
+	len = seg->doff - sizeof(struct tcphdr);
+	for (i = 0; i < TCP_OPTIONS_MAX; i++) {
+		__u32 kind, size;
+
+		if (at >= len)
+			break;
+		at &= 63;
+		kac_opaque(at);
+		if (at > TCP_OPTIONS_MAX)
+			break;
+		kind = seg->opt[at];
+		size = seg->opt[at + 1];
+		if (kind == 1) {
+			at++;
+			continue;
+		}
+		if (kind == 0 || size < 2 || at + size > len) {
+			seg->plain = 0;
+			break;
+		}
+		if (kind == 8 && size == 10) {
+			seg->ts_at = sizeof(struct tcphdr) + at;
+			seg->tsval = load32(&seg->opt[at + 2]);
+			seg->tsecr = load32(&seg->opt[at + 6]);
+		} else if (kind == 5 && size >= 10 && (size - 2) % 8 == 0) {
+			seg->sack_at = sizeof(struct tcphdr) + at;
+			seg->sack_len = size;
+		} else {
+			seg->plain = 0;
+		}
+		at += size;
+	}
+	return 0;
+}
+
+static __always_inline void segment_options(struct __sk_buff *skb, struct segment *seg)
+{
+	__u32 len = seg->doff - sizeof(struct tcphdr);
+
+	seg->plain = 1;
+	seg->ts_at = 0;
+	seg->sack_at = 0;
+	seg->sack_len = 0;
+	if (len == 0)
+		return;
+	if (len > TCP_OPTIONS_MAX ||
+	    bpf_skb_load_bytes(skb, seg->l4 + sizeof(struct tcphdr), seg->opt, len)) {
+		seg->plain = 0;
+		return;
+	}
+	if (len == TCP_TS_BYTES && load32(seg->opt) == TCP_TS_HEAD) {
+		seg->ts_at = sizeof(struct tcphdr) + 2;
+		seg->tsval = load32(seg->opt + 4);
+		seg->tsecr = load32(seg->opt + 8);
+		return;
+	}
+	segment_options_walk(seg);
+}
+
+static __always_inline void key_map_v4(__u32 addr[4], __u32 v4)
+{
+	addr[0] = 0;
+	addr[1] = 0;
+	addr[2] = bpf_htonl(0xffff);
+	addr[3] = v4;
+}
+
+/*
+ * Read the headers of a TCP segment; @from_client says which end is the key's client. Returns 0, or
+ * -1 for what is not TCP over IPv4 or IPv6 on an Ethernet-like device, or has no whole TCP header.
+ */
+static __always_inline int segment_parse(struct __sk_buff *skb, struct segment *seg,
+					 int from_client, __u32 port)
+{
+	struct ethhdr *eth;
+	struct tcphdr *tcp;
+	__u32 total, l4;
+	void *data, *end;
+
+	if (skb->vlan_present)
+		return -1;
+	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
+		return -1;
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	l4 = skb->protocol == bpf_htons(ETH_P_IP) ? ETH_HLEN + sizeof(struct iphdr)
+						  : ETH_HLEN + sizeof(struct ipv6hdr);
+	if (data + l4 + sizeof(*tcp) > end) {
+		if (skb->len < l4 + sizeof(*tcp) || bpf_skb_pull_data(skb, l4 + sizeof(*tcp)))
+			return -1;
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+		if (data + ETH_HLEN + sizeof(struct iphdr) + sizeof(*tcp) > end)
+			return -1;
+	}
+	eth = data;
+	seg->options = 0;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = (void *)(eth + 1);
+		__u32 ihl;
+
+		if (data + ETH_HLEN + sizeof(*ip) + sizeof(*tcp) > end)
+			return -1;
+		if (eth->h_proto != bpf_htons(ETH_P_IP) || ip->version != 4 ||
+		    ip->protocol != IPPROTO_TCP)
+			return -1;
+		if (ip->frag_off & bpf_htons(IP_FRAG_MASK)) {
+			if (ip->frag_off & bpf_htons(IP_FRAG_MASK & ~0x2000))
+				return -1;
+			seg->options = 1;
+		}
+		ihl = ip->ihl * 4;
+		if (ihl < sizeof(*ip))
+			return -1;
+		seg->v6 = 0;
+		seg->tos = ip->tos;
+		seg->ttl = ip->ttl;
+		seg->flow = 0;
+		key_map_v4(from_client ? seg->key.client : seg->key.server, ip->saddr);
+		key_map_v4(from_client ? seg->key.server : seg->key.client, ip->daddr);
+		total = bpf_ntohs(ip->tot_len);
+		total = total ? total + ETH_HLEN : skb->len;
+		l4 = ETH_HLEN + ihl;
+		if (ihl != sizeof(*ip)) {
+			seg->options = 1;
+			if (skb->len < l4 + sizeof(*tcp) ||
+			    bpf_skb_pull_data(skb, l4 + sizeof(*tcp)))
+				return -1;
+			data = (void *)(long)skb->data;
+			end = (void *)(long)skb->data_end;
+		}
+	} else {
+		struct ipv6hdr *ip6 = (void *)(eth + 1);
+
+		if (data + ETH_HLEN + sizeof(*ip6) + sizeof(*tcp) > end)
+			return -1;
+		if (eth->h_proto != bpf_htons(ETH_P_IPV6) || ip6->version != 6 ||
+		    ip6->nexthdr != IPPROTO_TCP)
+			return -1;
+		seg->v6 = 1;
+		seg->flow = *(__u32 *)ip6;
+		seg->tos = bpf_ntohl(seg->flow) >> 20;
+		seg->ttl = ip6->hop_limit;
+		__builtin_memcpy(from_client ? seg->key.client : seg->key.server, &ip6->saddr, 16);
+		__builtin_memcpy(from_client ? seg->key.server : seg->key.client, &ip6->daddr, 16);
+		total = bpf_ntohs(ip6->payload_len);
+		total = total ? total + l4 : skb->len;
+	}
+	l4 &= 127;
+	kac_opaque(l4);
+	tcp = data + l4;
+	if ((void *)(tcp + 1) > end)
+		return -1;
+	if (port && (from_client ? tcp->dest : tcp->source) != bpf_htons(port))
+		return -1;
+	seg->key.client_port = from_client ? tcp->source : tcp->dest;
+	seg->key.server_port = from_client ? tcp->dest : tcp->source;
+	seg->seq = bpf_ntohl(tcp->seq);
+	seg->ack = bpf_ntohl(tcp->ack_seq);
+	seg->wnd = bpf_ntohs(tcp->window);
+	seg->check = tcp->check;
+	seg->flags = ((__u8 *)tcp)[13];
+	seg->doff = tcp->doff * 4;
+	seg->l4 = l4;
+	/* The reserved bits and AE are part of what must be plain (RFC 9768). */
+	if (((__u8 *)tcp)[12] & 0x0f)
+		seg->options = 1;
+	if (seg->doff < sizeof(*tcp) || total > skb->len || l4 + seg->doff > total)
+		return -1;
+	seg->len = total - l4 - seg->doff;
+	return 0;
+}
+
+#endif

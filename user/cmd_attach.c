@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include <errno.h>
+#include <getopt.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <jansson.h>
+
+#include "cgroup.h"
+#include "device.h"
+#include "lane.h"
+
+struct request {
+	const char *cgroup, *unit, *devices;
+	pid_t pid;
+	bool upgrade;
+	struct kac_lane_options lane;
+};
+
+static int parse(int argc, char **argv, struct request *r)
+{
+	static const struct option options[] = {
+		{"cgroup", required_argument, NULL, 'c'},
+		{"pid", required_argument, NULL, 'p'},
+		{"unit", required_argument, NULL, 'u'},
+		{"port", required_argument, NULL, 'P'},
+		{"dev", required_argument, NULL, 'd'},
+		{"memory", required_argument, NULL, 'm'},
+		{"objects", required_argument, NULL, 'o'},
+		{"connections", required_argument, NULL, 'C'},
+		{"refresh", required_argument, NULL, 'r'},
+		{"upgrade", no_argument, NULL, 'U'},
+		{},
+	};
+	uint64_t v;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			r->cgroup = optarg;
+			break;
+		case 'p':
+			if (kac_parse_u64(optarg, 1, INT32_MAX, &v))
+				return kac_usage("--pid %s: not a process id", optarg);
+			r->pid = v;
+			break;
+		case 'u':
+			r->unit = optarg;
+			break;
+		case 'P':
+			if (kac_parse_u64(optarg, 1, 65535, &v))
+				return kac_usage("--port %s: not a port, 1 to 65535", optarg);
+			r->lane.port = v;
+			break;
+		case 'd':
+			r->devices = optarg;
+			break;
+		case 'm':
+			if (kac_parse_size(optarg, &r->lane.memory) || !r->lane.memory ||
+			    r->lane.memory > 1ULL << 40)
+				return kac_usage("--memory %s: not a size, such as 64M or 1G",
+						 optarg);
+			break;
+		case 'o':
+			if (kac_parse_u64(optarg, 1, 1 << 22, &v))
+				return kac_usage("--objects %s: not a number, 1 to 4194304",
+						 optarg);
+			r->lane.objects = v;
+			break;
+		case 'C':
+			if (kac_parse_u64(optarg, 1, 1 << 24, &v))
+				return kac_usage("--connections %s: not a number, 1 to 16777216",
+						 optarg);
+			r->lane.conns = v;
+			break;
+		case 'r':
+			if (kac_parse_u64(optarg, 1, 3600, &v))
+				return kac_usage("--refresh %s: not seconds, 1 to 3600", optarg);
+			r->lane.refresh_ns = v * 1000000000ULL;
+			break;
+		case 'U':
+			r->upgrade = true;
+			break;
+		default:
+			return KAC_EXIT_USAGE;
+		}
+	}
+	if (optind != argc)
+		return kac_usage("attach: '%s' is not an option", argv[optind]);
+	if (r->upgrade)
+		return 0;
+	if (!!r->cgroup + !!r->pid + !!r->unit != 1)
+		return kac_usage(
+			"attach: name the origin by one of --cgroup PATH, --pid PID, --unit NAME");
+	if (!r->lane.port)
+		return kac_usage("attach: say which port the origin listens on, with --port N");
+	return 0;
+}
+
+/* The directory of the origin's cgroup, and in @pid one of its processes or 0. */
+static int find_cgroup(const struct request *r, char path[KAC_PATH_MAX], pid_t *pid)
+{
+	char root[KAC_PATH_MAX];
+	int err;
+
+	*pid = r->pid;
+	if (kac_cgroup_root(root))
+		return kac_fail(
+			"cgroup v2 is not mounted: mount -t cgroup2 none /sys/fs/cgroup/unified");
+	if (r->pid) {
+		err = kac_cgroup_of_pid(r->pid, path);
+		if (err == -ESRCH)
+			return kac_fail("--pid %d: no such process", (int)r->pid);
+		if (err)
+			return kac_fail("--pid %d: has no cgroup in %s", (int)r->pid, root);
+		if (!strcmp(path, root))
+			return kac_fail(
+				"process %d is in the root cgroup with everything else: move it "
+				"to one of its own, or attach there with --cgroup %s",
+				(int)r->pid, root);
+		return 0;
+	}
+	if (r->unit) {
+		if (kac_cgroup_of_unit(r->unit, path))
+			return kac_fail(
+				"--unit %s: not running (no such cgroup below %s/system.slice)",
+				r->unit, root);
+	} else {
+		if (strlen(r->cgroup) >= KAC_PATH_MAX)
+			return kac_fail("--cgroup: the path is too long");
+		strcpy(path, r->cgroup);
+	}
+	*pid = kac_cgroup_some_pid(path);
+	return 0;
+}
+
+static int find_devices(const struct request *r, struct kac_devices *devs)
+{
+	char bad[32];
+	int err;
+
+	if (!r->devices) {
+		if (kac_devices_of(NULL, devs))
+			return kac_fail("no device is up: name one with --dev");
+		return 0;
+	}
+	err = kac_devices_parse(r->devices, devs, bad);
+	if (err == -EMEDIUMTYPE)
+		return kac_fail("--dev %s: has no Ethernet header; attach to the device below it",
+				bad);
+	if (err)
+		return kac_fail("--dev %s: no such device in this network namespace", bad);
+	return 0;
+}
+
+static int print_result(const struct kac_ctx *ctx, const char *did, const struct kac_devices *devs)
+{
+	unsigned int i;
+	char name[IF_NAMESIZE];
+
+	if (ctx->json) {
+		json_t *list = json_array(), *out = json_object();
+		char *text;
+
+		for (i = 0; i < devs->count; i++) {
+			if (if_indextoname(devs->ifindex[i], name))
+				json_array_append_new(list, json_string(name));
+		}
+		json_object_set_new(out, "instance", json_string(ctx->instance));
+		json_object_set_new(out, "did", json_string(did));
+		json_object_set_new(out, "devices", list);
+		text = json_dumps(out, JSON_INDENT(2));
+		puts(text);
+		free(text);
+		json_decref(out);
+		return KAC_EXIT_OK;
+	}
+	printf("%s instance '%s'", did, ctx->instance);
+	for (i = 0; i < devs->count; i++) {
+		if (if_indextoname(devs->ifindex[i], name))
+			printf("%s%s", i ? ", " : " on ", name);
+	}
+	puts("");
+	return KAC_EXIT_OK;
+}
+
+static int upgrade(const struct kac_ctx *ctx)
+{
+	struct kac_devices none = {};
+	int draining = kac_lane_is_draining(ctx);
+
+	if (draining < 0)
+		return kac_fail_instance(ctx, draining);
+	if (kac_lane_upgrade(ctx))
+		return KAC_EXIT_FAIL;
+	return print_result(ctx, "upgraded", &none);
+}
+
+int cmd_attach(const struct kac_ctx *ctx, int argc, char **argv)
+{
+	struct request r = {.lane = {.memory = KAC_MEMORY_DEFAULT,
+				     .objects = KAC_OBJECTS_DEFAULT,
+				     .conns = KAC_CONNS_DEFAULT}};
+	uint64_t theirs = 0;
+	__cleanup_fd int cgroup = -1;
+	struct kac_devices devs;
+	char path[KAC_PATH_MAX];
+	bool resumed = false;
+	unsigned int i;
+	pid_t pid;
+	int err;
+
+	err = parse(argc, argv, &r);
+	if (err)
+		return err;
+	if (geteuid())
+		return kac_fail_instance(ctx, -EPERM);
+	if (r.upgrade)
+		return upgrade(ctx);
+	err = find_cgroup(&r, path, &pid);
+	if (err)
+		return err;
+	cgroup = kac_cgroup_open(path);
+	if (cgroup == -ENOTDIR)
+		return kac_fail("%s: not in cgroup v2; see 'grep cgroup2 /proc/mounts'", path);
+	if (cgroup < 0)
+		return kac_fail(
+			"%s: no such cgroup: 'cat /proc/PID/cgroup' says where a process is", path);
+	if (kac_netns_cookie(0, &r.lane.netns))
+		return kac_fail(
+			"this kernel has no network namespace cookies (5.14): 'kaccel check'");
+	if (pid && !kac_netns_cookie(pid, &theirs) && theirs != r.lane.netns)
+		return kac_fail("the origin is in another network namespace: run this as 'nsenter "
+				"--net=/proc/%d/ns/net kaccel attach …'",
+				(int)pid);
+	err = find_devices(&r, &devs);
+	if (err)
+		return err;
+
+	err = kac_lane_create(ctx, &r.lane);
+	if (err == -EEXIST) {
+		err = kac_lane_is_draining(ctx);
+		if (err < 0)
+			return kac_fail_instance(ctx, err);
+		if (!err)
+			return kac_fail(
+				"instance '%s' is attached already: 'kaccel detach' it, upgrade it "
+				"with --upgrade, or name another with --instance",
+				ctx->instance);
+		resumed = true;
+		err = kac_lane_upgrade(ctx);
+	}
+	if (err)
+		return KAC_EXIT_FAIL;
+	/* Devices first: a connection is answered only where both directions are translated. */
+	for (i = 0; i < devs.count && !err; i++)
+		err = kac_lane_attach_device(ctx, devs.ifindex[i]);
+	if (!err)
+		err = kac_lane_attach_cgroup(ctx, cgroup);
+	if (err) {
+		if (!resumed)
+			kac_lane_remove(ctx);
+		return kac_fail("cannot attach: %s; 'kaccel check' says what this kernel lacks",
+				strerror(-err));
+	}
+	return print_result(ctx, resumed ? "attached again" : "attached", &devs);
+}
