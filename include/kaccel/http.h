@@ -104,7 +104,7 @@ struct kac_request {
 
 /* Classes of bytes. */
 #define KAC_C_TOKEN   (1U << 0) /* tchar, RFC 9110 5.6.2 */
-#define KAC_C_NAME    (1U << 1) /* of a host name or an IPv4 address: RFC 3986's unreserved */
+#define KAC_C_NAME    (1U << 1) /* of a host name or an IPv4 address: letters, digits, -._ */
 #define KAC_C_LITERAL (1U << 2) /* within the brackets of an IPv6 address */
 #define KAC_C_DOT     (1U << 3)
 #define KAC_C_COLON   (1U << 4)
@@ -125,7 +125,7 @@ static const __u8 kac_classes[256] __attribute__((unused)) = {
 	['a' ... 'f'] = KAC_C_TOKEN | KAC_C_NAME | KAC_C_LITERAL,
 	['g' ... 'z'] = KAC_C_TOKEN | KAC_C_NAME,
 	['|'] = KAC_C_TOKEN,
-	['~'] = KAC_C_TOKEN | KAC_C_NAME,
+	['~'] = KAC_C_TOKEN,
 };
 
 /* Of several reasons to pass a request the lowest rank is told: its low byte. */
@@ -318,17 +318,17 @@ static __always_inline __u8 kac_byte_at(const __u8 *buf, __u32 at)
 	return buf[at];
 }
 
-/* The index of the lowest byte of a word whose highest bit is set in @mask, which is not 0. */
-static __always_inline __u32 kac_mask_index(__u64 mask)
+/* All bits of the bytes below the lowest whose highest bit is set in @mask, which is not 0. */
+static __always_inline __u64 kac_mask_below(__u64 mask)
 {
 	mask >>= 7;
-	return (((mask - 1) & KAC_ONES) * KAC_ONES) >> 56;
+	return (mask - 1) & ~mask;
 }
 
-/* The bytes of @w below the lowest that is set in @mask, which is not 0. */
-static __always_inline __u64 kac_mask_head(__u64 w, __u64 mask)
+/* The index of that byte. */
+static __always_inline __u32 kac_mask_index(__u64 mask)
 {
-	return w & (((mask & -mask) >> 7) - 1);
+	return ((kac_mask_below(mask) & KAC_ONES) * KAC_ONES) >> 56;
 }
 
 /* Mark the lowest byte of @w that is zero; bytes above it may be marked wrongly. */
@@ -374,13 +374,14 @@ static __always_inline int kac_scan(const __u8 *buf, struct kac_head *head, __u8
 				stop &= (w7 ^ KAC_WORD('\t')) + ~KAC_HIGHS;
 			stop &= ~w & KAC_HIGHS;
 			if (stop) {
-				if (kac_mask_head(w, stop) & KAC_HIGHS)
+				if (w & kac_mask_below(stop) & KAC_HIGHS)
 					kac_head_rank(head, odd);
 				at += kac_mask_index(stop);
 				done = 1;
 				break;
 			}
-			kac_head_rank(head, odd);
+			if (w & KAC_HIGHS)
+				kac_head_rank(head, odd);
 		}
 		at += 8;
 	}
@@ -455,21 +456,21 @@ static __always_inline const struct kac_name_slot *kac_name_find(const __u8 *buf
 	w0 = kac_word_at(buf, at);
 	colon = kac_mask_zero(w0 ^ KAC_WORD(':'));
 	if (colon) {
-		w0 = kac_mask_head(w0, colon);
+		w0 &= kac_mask_below(colon);
 		goto found;
 	}
 	len = 8;
 	w1 = kac_word_at(buf, at + 8);
 	colon = kac_mask_zero(w1 ^ KAC_WORD(':'));
 	if (colon) {
-		w1 = kac_mask_head(w1, colon);
+		w1 &= kac_mask_below(colon);
 		goto found;
 	}
 	len = 16;
 	w2 = kac_word_at(buf, at + 16);
 	colon = kac_mask_zero(w2 ^ KAC_WORD(':'));
 	if (colon) {
-		w2 = kac_mask_head(w2, colon);
+		w2 &= kac_mask_below(colon);
 		goto found;
 	}
 	len = 24;
@@ -477,7 +478,7 @@ static __always_inline const struct kac_name_slot *kac_name_find(const __u8 *buf
 	colon = kac_mask_zero(w3 ^ KAC_WORD(':'));
 	if (!colon)
 		return NULL;
-	w3 = kac_mask_head(w3, colon);
+	w3 &= kac_mask_below(colon);
 found:
 	len += kac_mask_index(colon);
 	index = kac_name_index(w0, w1, w2, w3) & (KAC_NAME_SLOTS - 1);
@@ -793,6 +794,13 @@ static inline long kac_request_field(__u32 i, void *ctx)
 	return line != KAC_LINE_FIELD;
 }
 
+/* Whether the first @n bytes of @w cannot become "HTTP/1.0" or "HTTP/1.1", which differ by a bit.
+ */
+static __always_inline int kac_version_differs(__u64 w, __u32 n)
+{
+	return !!kac_word_head((w ^ KAC_TEXT_HTTP_11) & ~(1ULL << 56), n);
+}
+
 static __always_inline int kac_request_line(struct kac_walk *walk)
 {
 	struct kac_request *req = walk->message;
@@ -847,10 +855,9 @@ static __always_inline int kac_request_line(struct kac_walk *walk)
 	limit = req->head.limit;
 	w = kac_word_at(buf, at);
 	if (at + 10 > limit) {
-		__u32 n = limit - at;
-
-		/* Up to the minor version: "HTTP/1." */
-		if (kac_word_head(w ^ KAC_TEXT_HTTP_11, n < 7 ? n : 7))
+		if (kac_version_differs(w, limit - at))
+			return KAC_LINE_BAD;
+		if (at + 9 == limit && kac_byte_at(buf, at + 8) != '\r')
 			return KAC_LINE_BAD;
 		return KAC_LINE_MORE;
 	}

@@ -35,9 +35,12 @@ static __always_inline int kac_status_line(struct kac_walk *walk)
 	__u64 version = kac_word_at(buf, 0), w = kac_word_at(buf, 8);
 	__u32 hundreds, tens, ones, limit = resp->head.limit;
 
-	/* "HTTP/1.1 200 " */
+	/* "HTTP/1.1 200 ": digits and space are known by their high halves here, and exactly below.
+	 */
 	if (limit < 13) {
-		if (kac_word_head(version ^ KAC_TEXT_HTTP_11, limit < 7 ? limit : 7))
+		if (kac_version_differs(version, limit))
+			return KAC_LINE_BAD;
+		if (limit > 8 && kac_word_head((w ^ 0x2030303020) & 0xf0f0f0f0f0, limit - 8))
 			return KAC_LINE_BAD;
 		return KAC_LINE_MORE;
 	}

@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+from kt.packets import Flow
+
 SEED = 20260101
 
 
@@ -117,7 +119,6 @@ def test_mixed_bad_wire(env, what, v6):
         assert load.result()["requests"] == 150
     assert all(r.acted for r in rules), [r.counts() for r in rules]
     pkts = env.wire.packets()
-    from kt.packets import Flow
     for i in range(6):
         flow = Flow(pkts, 23000 + i)
         flow.check()

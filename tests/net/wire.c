@@ -45,6 +45,7 @@ struct held_frame {
 
 struct tap {
 	int fd;
+	int out_fd; /* apart from @fd, which does not see what it sent itself */
 	int ifindex;
 	FILE *pcap;
 };
@@ -109,7 +110,7 @@ static void put_back(struct wire *w, const struct lossy_held *h)
 {
 	struct tap *tap = h->dir == LOSSY_TO_SERVER ? &w->server : &w->client;
 
-	if (send(tap->fd, h->frame, h->len, 0) < 0)
+	if (send(tap->out_fd, h->frame, h->len, 0) < 0)
 		fprintf(stderr, "wire: a held frame could not be put back: %s\n", strerror(errno));
 }
 
@@ -169,22 +170,36 @@ static int next_due_ms(const struct wire *w)
 	return next <= now ? 0 : (int)((next - now) / 1000000) + 1;
 }
 
+static int open_packet_socket(int ifindex, __u16 proto)
+{
+	struct sockaddr_ll addr = {
+		.sll_family = AF_PACKET, .sll_protocol = htons(proto), .sll_ifindex = ifindex};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
 static int open_tap(struct tap *tap, const char *dev)
 {
-	struct sockaddr_ll addr = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
 	int size = 64 << 20, one = 1;
 
 	tap->ifindex = if_nametoindex(dev);
 	if (!tap->ifindex)
 		return -errno;
-	tap->fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	tap->fd = open_packet_socket(tap->ifindex, ETH_P_ALL);
 	if (tap->fd < 0)
-		return -errno;
-	addr.sll_ifindex = tap->ifindex;
+		return tap->fd;
+	tap->out_fd = open_packet_socket(tap->ifindex, 0);
+	if (tap->out_fd < 0)
+		return tap->out_fd;
 	setsockopt(tap->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	setsockopt(tap->fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
-	if (bind(tap->fd, (struct sockaddr *)&addr, sizeof(addr)))
-		return -errno;
 	return 0;
 }
 
@@ -381,7 +396,7 @@ static int run(struct wire *w)
 
 int main(int argc, char **argv)
 {
-	struct wire w = {.client.fd = -1, .server.fd = -1, .capturing = true};
+	struct wire w = {.capturing = true};
 	int err;
 
 	if (argc != 4) {

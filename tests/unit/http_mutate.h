@@ -67,7 +67,8 @@ static const char *const http_pieces[] = {
 
 /* Fill @buf (KAC_REQ_MAX bytes) with one of @cases, damaged in up to four places. Returns the
  * length. */
-static inline size_t http_mutate(uint64_t *state, const struct http_case *cases, size_t n, __u8 *buf)
+static inline size_t http_mutate(uint64_t *state, const struct http_case *cases, size_t n,
+				 __u8 *buf)
 {
 	const struct http_case *c = &cases[http_random(state) % n];
 	size_t len = c->len, times = http_random(state) % 5, at, cut;

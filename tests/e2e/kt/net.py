@@ -18,7 +18,7 @@ from . import packets
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BUILD = os.path.join(ROOT, "build")
-KACCEL = os.path.join(BUILD, "kaccel")
+KACCEL = os.environ.get("KACCEL", os.path.join(BUILD, "kaccel"))
 TOOLS = os.path.join(BUILD, "tests", "net")
 BPFFS = "/sys/fs/bpf/kaccel"
 PREFIX = f"kt{os.getpid()}x"
