@@ -195,7 +195,7 @@ def namespace(bed, name):
 
 
 def within(name):
-    """A function that puts a command into a network namespace. Not `ip netns exec`: it hides pins."""
+    """A function that puts a command into a namespace. Not `ip netns exec`, which hides pins."""
     return lambda *argv: ["nsenter", f"--net=/run/netns/{name}", *[str(a) for a in argv]]
 
 

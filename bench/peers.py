@@ -65,7 +65,7 @@ class Nginx(Server):
 
     @staticmethod
     def version(opt):
-        return first_line("nginx", "-v")
+        return first_line("nginx", "-v").partition(": ")[2]
 
 
 class H2o(Server):
@@ -104,7 +104,7 @@ class Kaccel:
 
     @staticmethod
     def version(opt):
-        return first_line("git", "-C", HERE, "describe", "--always", "--dirty")
+        return "kaccel " + first_line("git", "-C", HERE, "describe", "--always", "--dirty")
 
     @contextlib.contextmanager
     def ready(self, pinned):
@@ -120,7 +120,8 @@ class Kaccel:
 
     def counters(self):
         stats = json.loads(self.bed.run(*self.kaccel, "--json", "stats"))
-        return {"hit": stats["lanes"]["packet"]["hits"], "miss": stats["misses"]}
+        return {"hit": stats["lanes"]["packet"]["hits"], "miss": stats["misses"],
+                "passes": stats["passes"]}
 
     def programs(self):
         """Run time and count of the attached programs, by name."""

@@ -49,8 +49,8 @@ def options():
     p.add_argument("--over", type=words(("veth", "lo")), default=["veth", "lo"])
     p.add_argument("--case", type=words(("hit", "miss")), default=["hit", "miss"])
     p.add_argument("--size", type=sizes, default=[64, 1024], help="e.g. 64,1k,4k (64,1k)")
-    p.add_argument("--rounds", type=int, default=15)
-    p.add_argument("--cpu-rounds", type=int, default=5, help="to tell the server's CPU time (5)")
+    p.add_argument("--rounds", type=int, default=11, help="of which the median is told (11)")
+    p.add_argument("--cpu-rounds", type=int, default=3, help="to tell the server's CPU time (3)")
     p.add_argument("--seconds", type=int, default=1, help="of load per run (1)")
     # On two cores, nginx and h2o did best with these, of 1 and 2 threads, 16 to 128 connections.
     p.add_argument("--threads", type=int, default=2, help="of wrk (2)")
@@ -85,10 +85,13 @@ def measure(opt, bed, net, peer, case, size):
     run = wrk(opt, bed, net, url, opt.seconds)
     run.update(meter.since())
     if before:
-        run["counted"] = peer.counters()[case] - before[case]
+        after = peer.counters()
+        run["counted"] = after[case] - before[case]
         if run["counted"] < 0.9 * run["requests"]:
-            raise Failed(f"{url}: kaccel counted {run['counted']} of {run['requests']} requests "
-                         f"as {case}: see kaccel stats for why they passed")
+            passes = {why: n - before["passes"][why] for why, n in after["passes"].items()}
+            raise Failed(f"{url}: only {run['counted']} of {run['requests']} requests were a "
+                         f"{case}, most passes were {max(passes, key=passes.get)}: "
+                         "see include/kaccel/counters.h")
     return run
 
 
@@ -223,7 +226,7 @@ all µs: CPU time per request of the whole machine, load included.""")
 def machine(opt):
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     versions = {name: KINDS[name].version(opt) for name in opt.peers}
-    versions["wrk"] = first_line("wrk", "-v")
+    versions["wrk"] = first_line("wrk", "-v").partition(" [")[0]
     return {"kernel": platform.release(), "arch": platform.machine(),
             "cpu": cpu[1] if cpu else "unknown", "cores": os.cpu_count(),
             "load_before": os.getloadavg()[0], "versions": versions}
@@ -265,6 +268,9 @@ def main():
     report["configs"] = {p.name: p.read_text() for p in sorted(HERE.glob("*.conf"))}
     report["results"] = results
     report["programs"] = rows
+    on = report["machine"]
+    print(f"\nLinux {on['kernel']}, {on['cores']} × {on['cpu']}, load before "
+          f"{on['load_before']:.2f}; {', '.join(on['versions'].values())}")
     table(results, rows)
     opt.out.mkdir(parents=True, exist_ok=True)
     path = opt.out / f"{now:%Y-%m-%dT%H%M%SZ}.json"

@@ -106,6 +106,9 @@ static __always_inline void learn(struct kac_conn *c, struct egress *s)
 			connection_out(c, KAC_OUT_UNSOLICITED, &s->out);
 		c->k_next = end;
 	}
+	/* The kernel does not know what we handed up: it is handed up again (S1). */
+	if (seg->len && before(seg->seq, c->k_una))
+		c->k_una = seg->seq;
 	if (seg->flags & (TCP_FIN | TCP_RST))
 		connection_out(c, KAC_OUT_FIN, &s->out);
 	if (seg->flags & TCP_RST)

@@ -31,7 +31,7 @@ enum action {
 /* Why a decision was taken, for counting it after the lock is released. */
 struct verdict {
 	__u32 action;
-	__u32 up;     /* the segment's acknowledgement goes to the kernel as well (S1) */
+	__u32 up;     /* answered, and its acknowledgement goes to the kernel as well (S1) */
 	__u32 hit;    /* a request was answered */
 	__u32 resent; /* a reply is sent again */
 	__u32 passed; /* a request is passed, for @reason */
@@ -54,6 +54,7 @@ struct candidate {
 struct ingress {
 	__u8 req[KAC_REQ_MAX + KAC_REQ_PAD];
 	__u8 hdr[128];
+	__u8 saved[128];
 	struct csum_buffer csum;
 	struct kac_request request;
 	struct segment seg;
@@ -215,6 +216,7 @@ static __always_inline void answer(struct kac_conn *c, struct ingress *s)
 {
 	const struct segment *seg = &s->seg;
 
+	c->k_prev = c->rend - c->out_delta;
 	c->gseq = seg->seq;
 	c->gend = seg->seq + seg->len;
 	c->c_next = c->gend;
@@ -245,6 +247,9 @@ static __always_inline void answer_again(struct kac_conn *c, struct ingress *s)
 	struct reply *r = &s->reply;
 	__u32 small = c->flags & KAC_CONN_V6 ? SMALL_SEGMENT_V6 : SMALL_SEGMENT_V4;
 
+	/* With IP options there is no room for our headers; the kernel's answer keeps it asking. */
+	if (s->seg.options)
+		return;
 	s->verdict.action = ACT_CONSUME;
 	if (s->now - c->sent_ns < (__u64)c->rtt_us * 1000)
 		return;
@@ -299,7 +304,7 @@ static __always_inline void decide_bare(struct kac_conn *c, struct ingress *s, i
 			answer_again(c, s);
 			return;
 		}
-	} else if (outstanding && (c->flags & KAC_CONN_CLAMPED)) {
+	} else if (outstanding && (c->flags & KAC_CONN_CLAMPED) && !seg->options) {
 		/* The reply has arrived: now its request may be acknowledged, and all behind it. */
 		__u32 ack = c->k_ack + c->in_delta;
 
@@ -388,12 +393,14 @@ static __always_inline void decide(struct kac_conn *c, struct ingress *s, __u32 
 		decide_payload(c, s, ifindex, had_fin);
 	else
 		decide_bare(c, s, outstanding);
-	if (!reply_outstanding(c))
+	if (!reply_outstanding(c)) {
 		c->generation = 0;
-	if (v->action != ACT_TRANSLATE)
+		c->flags &= ~KAC_CONN_CLAMPED;
+	}
+	if (v->action != ACT_TRANSLATE && !v->up)
 		return;
 
-	s->rw.seq = seq_to_kernel(c, seg->seq, seg->len);
+	s->rw.seq = seq_to_kernel(c, seg->seq, v->up ? 0 : seg->len);
 	s->rw.ack = ack_to_kernel(c, seg->ack);
 	s->rw.tsval = seg->tsval;
 	s->rw.sack_strip = before(seg->ack, c->rend);
@@ -407,45 +414,66 @@ static __always_inline void decide(struct kac_conn *c, struct ingress *s, __u32 
 }
 
 /*
- * Hand a pure acknowledgement with the segment's numbers to the kernel, by way of this program
- * again, and go on with the segment (S1).
+ * The segment has been answered by a copy; what is left of it goes to the kernel as a pure
+ * acknowledgement with the kernel's numbers (S1). Copying the acknowledgement up instead would not
+ * do: a copy is queued, and comes by here again when later exchanges have moved the numbers on.
+ * Returns the program's verdict.
  */
-static __always_inline void ack_up(struct __sk_buff *skb, struct ingress *s)
+static __always_inline int ack_up(struct __sk_buff *skb, struct ingress *s)
 {
 	struct segment *seg = &s->seg;
 	__u32 l4 = ETH_HLEN + (seg->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
-	__u32 doff = seg->doff, len;
+	__u32 doff = seg->doff, len, i;
 	struct tcphdr *tcp;
-	__s64 sum;
+	__u8 *opt;
 
 	kac_opaque(doff);
-	if (l4 != seg->l4 || doff < sizeof(*tcp) || doff > sizeof(*tcp) + TCP_OPTIONS_MAX)
-		return;
+	if (doff < sizeof(*tcp) || doff > sizeof(*tcp) + TCP_OPTIONS_MAX)
+		return TC_ACT_SHOT;
 	len = l4 + doff;
-	if (bpf_skb_change_tail(skb, len, 0) || bpf_skb_load_bytes(skb, 0, s->hdr, len))
-		return;
+	if (bpf_skb_change_tail(skb, len, 0))
+		return TC_ACT_SHOT;
 	if (seg->v6) {
-		((struct ipv6hdr *)(s->hdr + ETH_HLEN))->payload_len = bpf_htons(doff);
+		((struct ipv6hdr *)(s->saved + ETH_HLEN))->payload_len = bpf_htons(doff);
 	} else {
-		struct iphdr *ip = (void *)(s->hdr + ETH_HLEN);
+		struct iphdr *ip = (void *)(s->saved + ETH_HLEN);
 
 		ip->tot_len = bpf_htons(sizeof(*ip) + doff);
 		ip->check = 0;
 		ip->check = ~csum_fold(csum_words((const __u32 *)ip, sizeof(*ip) / 4));
 	}
-	tcp = (void *)(s->hdr + l4);
+	tcp = (void *)(s->saved + l4);
+	tcp->seq = bpf_htonl(s->rw.seq);
+	tcp->ack_seq = bpf_htonl(s->rw.ack);
+	tcp->window = bpf_htons(s->rw.wnd);
 	((__u8 *)tcp)[13] = TCP_ACK;
-	tcp->check = 0;
-	if (!s->reply.partial) {
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)tcp, doff, 0);
-		tcp->check = ~csum_fold(csum_pseudo(&seg->key, doff) + (__u32)sum);
-	} else {
-		tcp->check = csum_fold(csum_pseudo(&seg->key, doff));
+	opt = (__u8 *)(tcp + 1);
+	for (i = 0; i < TCP_OPTIONS_MAX && seg->sack_at; i++) {
+		__u32 at = seg->sack_at - sizeof(*tcp) + i;
+
+		kac_opaque(at);
+		if (i >= seg->sack_len || at >= TCP_OPTIONS_MAX)
+			break;
+		opt[at] = 1;
 	}
-	if (bpf_skb_store_bytes(skb, 0, s->hdr, len, BPF_F_RECOMPUTE_CSUM))
-		return;
-	if (!bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
-		count(KAC_CNT_ACK_CLONES);
+	tcp->check = 0;
+	if (s->reply.partial)
+		tcp->check = csum_fold(csum_pseudo(&seg->key, doff));
+	else
+		tcp->check = ~csum_fold(csum_pseudo(&seg->key, doff) +
+					(__u32)bpf_csum_diff(NULL, 0, (__be32 *)tcp, doff, 0));
+	if (bpf_skb_store_bytes(skb, 0, s->saved, len, 0))
+		return TC_ACT_SHOT;
+	count(KAC_CNT_ACKS_UP);
+	return TC_ACT_UNSPEC;
+}
+
+/* Keep the segment's headers for ack_up(). */
+static __always_inline int headers_save(struct __sk_buff *skb, struct ingress *s)
+{
+	__u32 len = s->seg.l4 + s->seg.doff;
+
+	return len < 1 || len > HEADERS_MAX || bpf_skb_load_bytes(skb, 0, s->saved, len);
 }
 
 /* Put @len bytes of the object's reply, from @at on, behind the headers. Returns their sum, or -1.
@@ -533,11 +561,14 @@ static __always_inline int reply_send(struct __sk_buff *skb, struct ingress *s)
 			return TC_ACT_SHOT;
 		done += len;
 		if (done >= r->len || i == REPLY_PIECES_MAX - 1)
-			return bpf_redirect(skb->ifindex, 0);
+			break;
 		if (bpf_clone_redirect(skb, skb->ifindex, 0))
 			return TC_ACT_SHOT;
 	}
-	return TC_ACT_SHOT;
+	if (!s->verdict.up)
+		return bpf_redirect(skb->ifindex, 0);
+	bpf_clone_redirect(skb, skb->ifindex, 0);
+	return ack_up(skb, s);
 }
 
 static __always_inline void count_verdict(const struct verdict *v)
@@ -596,7 +627,8 @@ int kaccel_ingress(struct __sk_buff *skb)
 	if (!c) {
 		if (!cfg->netns)
 			netns_learn(skb, cfg, &s->seg);
-		return early_note(skb, s);
+		/* Without a port this would be every segment of every connection. */
+		return cfg->port ? early_note(skb, s) : TC_ACT_UNSPEC;
 	}
 	if (c->ifindex != skb->ifindex)
 		return TC_ACT_UNSPEC;
@@ -627,8 +659,8 @@ int kaccel_ingress(struct __sk_buff *skb)
 	count_verdict(&s->verdict);
 	switch (s->verdict.action) {
 	case ACT_REPLY:
-		if (s->verdict.up)
-			ack_up(skb, s);
+		if (s->verdict.up && headers_save(skb, s))
+			return TC_ACT_SHOT;
 		if (s->verdict.hit)
 			count_add(KAC_CNT_HIT_BYTES, s->reply.len);
 		return reply_send(skb, s);

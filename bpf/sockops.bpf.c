@@ -140,6 +140,7 @@ static __always_inline void connection_begin(struct bpf_sock_ops *ops, const str
 	c.k_ack = ops->rcv_nxt;
 	c.k_next = ops->snd_nxt;
 	c.k_una = ops->snd_nxt;
+	c.k_prev = ops->snd_nxt;
 	c.c_ack = ops->snd_nxt;
 	c.rstart = ops->snd_nxt;
 	c.rend = ops->snd_nxt;

@@ -62,8 +62,9 @@ static __always_inline __u16 wnd_to_kernel(const struct kac_conn *c, __u32 ack, 
 }
 
 /*
- * Kernel's sequence number to the client's. Returns -1 for a segment that spans the splice point:
- * bytes from before it keep the offsets of their own epoch, and one header cannot carry both (S1).
+ * Kernel's sequence number to the client's. Returns -1 for bytes that no single offset is right
+ * for: a segment that spans the splice point, or a retransmission from before the last two, whose
+ * offset is forgotten (S1). The client has acknowledged both.
  */
 static __always_inline int seq_to_client(const struct kac_conn *c, __u32 seq, __u32 len, __u32 *out)
 {
@@ -73,7 +74,7 @@ static __always_inline int seq_to_client(const struct kac_conn *c, __u32 seq, __
 		*out = seq + c->out_delta;
 		return 0;
 	}
-	if (after(seq + len, splice))
+	if (len && (after(seq + len, splice) || before(seq, c->k_prev)))
 		return -1;
 	*out = seq + out_delta_before(c);
 	return 0;

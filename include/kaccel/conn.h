@@ -53,6 +53,8 @@ struct kac_conn {
 	__u32 c_ack;  /* wire: highest acknowledgement ever seen */
 	__u32 k_next; /* kernel: the next byte the kernel will send */
 	__u32 k_una;  /* kernel: highest acknowledgement handed up */
+	__u32 k_prev; /* kernel: the splice point before the last; in between, the delta before it
+		       */
 	__u32 k_ack;  /* kernel: highest acknowledgement the kernel sent */
 	__u32 out_delta;
 	__u32 rstart, rend;

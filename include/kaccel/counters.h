@@ -63,8 +63,8 @@
 	X(KAC_CNT_TRANSLATED_IN, "translated_in", "segments translated towards the origin")        \
 	X(KAC_CNT_TRANSLATED_OUT, "translated_out", "segments translated towards the client")      \
 	X(KAC_CNT_CLAMPED, "clamped", "acknowledgements held back until a reply arrived (S2)")     \
-	X(KAC_CNT_ACK_CLONES, "ack_clones", "a GET's own ACK handed to the origin (S1)")           \
-	X(KAC_CNT_EPOCH_DROPS, "epoch_drops", "origin segments that span a splice point, dropped") \
+	X(KAC_CNT_ACKS_UP, "acks_up", "a GET's own ACK handed to the origin (S1)")                 \
+	X(KAC_CNT_EPOCH_DROPS, "epoch_drops", "origin segments of no or two epochs, dropped (S1)") \
 	X(KAC_CNT_ICMP, "icmp", "ICMP errors translated (S8)")                                     \
 	X(KAC_CNT_SEND_FAILED, "send_failed", "replies that could not be built or sent")
 

@@ -22,15 +22,17 @@ struct {
 
 static __always_inline struct scratch *load(struct __sk_buff *skb, __u32 *len)
 {
-	__u32 zero = 0, n = skb->len - FRAME_HEAD;
+	__u32 zero = 0, last = skb->len - FRAME_HEAD - 1;
 	struct scratch *s = bpf_map_lookup_elem(&scratch, &zero);
 
-	if (!s || n - 1 >= KAC_REQ_MAX)
+	if (!s || last >= KAC_REQ_MAX)
 		return NULL;
-	kac_opaque(n);
-	if (n - 1 >= KAC_REQ_MAX || bpf_skb_load_bytes(skb, FRAME_HEAD, s->buf, n))
+	/* Linux 6.1 does not take the lower bound from a comparison with zero. */
+	last &= KAC_REQ_MAX - 1;
+	kac_opaque(last);
+	if (bpf_skb_load_bytes(skb, FRAME_HEAD, s->buf, last + 1))
 		return NULL;
-	*len = n;
+	*len = last + 1;
 	return s;
 }
 

@@ -22,7 +22,7 @@ def test_client_sees_one_wrong_byte(env):
     env.file("a.html", b"x" * 1000 + b"y" + b"z" * 99)
     env.nginx()
     right = b"x" * 1000 + b"y" + b"z" * 99
-    assert env.fetch_all(env.urls([("/a.html", 200, right, "text/html")]), "-q", 10) == \
+    assert env.fetch_all(env.urls([("/a.html", 200, right, "text/html; charset=utf-8")]), "-q", 10) == \
         {"requests": 10, "origin": 10}
     for wrong, complaint in (
             (env.urls([("/a.html", 200, right.replace(b"y", b"Y"))]), "at byte 1000"),

@@ -17,12 +17,12 @@ def make_site(env, seed=SEED):
     entries = []
     for i in range(30):
         size = rnd.choice([0, 1, 2, 100, 500, 900, 1000, 1023, 1100, 3000, 20000, 200000])
-        kind, media = rnd.choice([("html", "text/html"), ("css", "text/css")])
+        kind, media = rnd.choice([("html", "text/html; charset=utf-8"), ("css", "text/css; charset=utf-8")])
         name = f"f{i}.{kind}"
         body = rnd.randbytes(size)
         env.file(name, body)
         entries.append((f"/{name}", 200, body, media))
-    entries.append(("/missing.html", 404, None, "text/html"))
+    entries.append(("/missing.html", 404, None, "text/html; charset=utf-8"))
     entries.append(("/f0." + entries[0][0].split(".")[1] + "?query", 200, entries[0][2]))
     return entries
 

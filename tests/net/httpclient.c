@@ -144,7 +144,7 @@ static void load_list(struct options *o, const char *name)
 		o->entries = realloc(o->entries, (o->entries_nr + 1) * sizeof(*e));
 		e = &o->entries[o->entries_nr++];
 		memset(e, 0, sizeof(*e));
-		if (sscanf(line, "%ms %d %ms %ms", &e->path, &e->status, &files, &e->type) < 3)
+		if (sscanf(line, "%ms %d %ms %m[^\n]", &e->path, &e->status, &files, &e->type) < 3)
 			die("%s: bad line: %s", name, line);
 		if (!strcmp(files, "*")) {
 			e->any = true;

@@ -258,7 +258,7 @@ static const struct http_case http_requests[] = {
 
 	/* The body. */
 	{CASE("length 0", GET_WITH("Content-Length: 0\r\n")), FRAMED(BODY), .flags = KAC_F_LENGTH},
-	{CASE("length 5", GET_WITH("Content-Length:5 \r\n") "hello"), FRAMED(BODY),
+	{CASE("length 5", GET_WITH("Content-Length:5\r\n") "hello"), FRAMED(BODY),
 	 .flags = KAC_F_LENGTH, .body_len = 5, .rest = 5},
 	{CASE("length with zeros", GET_WITH("Content-Length: 0010\r\n")), FRAMED(BODY),
 	 .flags = KAC_F_LENGTH, .body_len = 10},
@@ -268,6 +268,7 @@ static const struct http_case http_requests[] = {
 	 MALFORMED},
 	{CASE("length that overflows", GET_WITH("Content-Length: 18446744073709551621\r\n")),
 	 MALFORMED},
+	{CASE("length then space", GET_WITH("Content-Length: 5 \r\n")), MALFORMED},
 	{CASE("length empty", GET_WITH("Content-Length:\r\n")), MALFORMED},
 	{CASE("length twice the same", GET_WITH("Content-Length: 1\r\nContent-Length: 1\r\n")),
 	 MALFORMED},
@@ -280,7 +281,7 @@ static const struct http_case http_requests[] = {
 	{CASE("length with 0xb2", GET_WITH("Content-Length: \xb2\r\n")), MALFORMED},
 	{CASE("chunked", GET_WITH("Transfer-Encoding: chunked\r\n") "0\r\n\r\n"), FRAMED(BODY),
 	 .flags = KAC_F_CHUNKED, .rest = 5},
-	{CASE("chunked in upper case", GET_WITH("TRANSFER-ENCODING:\tCHUNKED\t\r\n")), FRAMED(BODY),
+	{CASE("chunked in upper case", GET_WITH("TRANSFER-ENCODING:\tCHUNKED\r\n")), FRAMED(BODY),
 	 .flags = KAC_F_CHUNKED},
 	{CASE("chunked post", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
 	 FRAMED(METHOD), .flags = KAC_F_CHUNKED},
@@ -293,6 +294,7 @@ static const struct http_case http_requests[] = {
 	{CASE("chunked twice", GET_WITH("Transfer-Encoding: chunked\r\n"
 					"Transfer-Encoding: chunked\r\n")),
 	 MALFORMED},
+	{CASE("chunked then tab", GET_WITH("Transfer-Encoding: chunked\t\r\n")), MALFORMED},
 	{CASE("chunked list", GET_WITH("Transfer-Encoding: gzip, chunked\r\n")), MALFORMED},
 	{CASE("chunked with more", GET_WITH("Transfer-Encoding: chunkedd\r\n")), MALFORMED},
 	{CASE("chunked not last", GET_WITH("Transfer-Encoding: chunked, identity\r\n")), MALFORMED},

@@ -32,6 +32,7 @@ struct http_oracle {
 	int upgrade;
 	int chunked;
 	int has_length;
+	int confused; /* it takes a longer name for Transfer-Encoding */
 	unsigned int method;
 	unsigned int status;
 	unsigned int major;
@@ -57,6 +58,8 @@ static inline int http_oracle_name(http_parser *p, const char *at, size_t n)
 
 	o->name = at;
 	o->name_len = n;
+	if (n > 17 && !strncasecmp(at, "transfer-encoding", 17))
+		o->confused = 1;
 	return 0;
 }
 
@@ -191,6 +194,8 @@ static inline const char *http_check_request_oracle(const struct kac_request *re
 	if (head->verdict != KAC_HEAD_ANSWERABLE && head->verdict != KAC_HEAD_FRAMED)
 		return NULL;
 
+	if (o.confused)
+		return NULL;
 	/* It knows some methods only, and wants targets and their ports to be valid. */
 	if (!o.whole) {
 		HTTP_HOLDS(head->reason == KAC_PASS_METHOD || head->reason == KAC_PASS_TARGET ||
@@ -273,7 +278,7 @@ static inline const char *http_check_response_oracle(const struct kac_response *
 	http_oracle_parse(HTTP_RESPONSE, data, len, &o);
 	if (head->verdict == KAC_HEAD_MORE)
 		HTTP_HOLDS(!o.whole);
-	if (head->verdict != KAC_HEAD_FRAMED)
+	if (head->verdict != KAC_HEAD_FRAMED || o.confused)
 		return NULL;
 
 	HTTP_HOLDS(o.whole);

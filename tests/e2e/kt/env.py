@@ -37,6 +37,8 @@ http {{
 	tcp_nodelay on;
 	keepalive_requests 1000000;
 	keepalive_timeout {keepalive};
+	charset utf-8;
+	charset_types text/css text/plain;
 	default_type application/octet-stream;
 	types {{ text/html html; text/css css; text/plain txt; }}
 	server {{

@@ -316,8 +316,8 @@ class Flow:
                 if p.data.startswith(b"HTTP/1.1") and b"X-Origin" not in p.data]
 
     def check_clamp(self):
-        """S2: while a reply is unacknowledged, nothing acknowledges its GET."""
-        outstanding = []  # (offset of the reply's end, of the GET)
+        """S2: while a reply is unacknowledged, only its own bytes acknowledge its GET."""
+        outstanding = []  # (offset of the reply's start, of its end, of the GET)
         replies = {id(p) for p in self.replies()}
         high, seen = 0, set()
         last_get = {}
@@ -328,11 +328,13 @@ class Flow:
                 high = max(high, self.s_off(p.ack))
                 if p.data.startswith(b"GET "):
                     last_get[self.s_off(p.ack)] = self.c_off(p.seq)
-                outstanding = [o for o in outstanding if o[0] > high]
+                outstanding = [o for o in outstanding if o[1] > high]
                 continue
             at = self.s_off(p.seq)
             if id(p) in replies and at not in seen and at in last_get:
                 seen.add(at)
-                outstanding.append((self.s_off(p.end), last_get[at]))
-            for _, get in outstanding:
+                outstanding.append((at, self.s_off(p.end), last_get[at]))
+            for start, end, get in outstanding:
+                if p.data and start <= at < end:
+                    continue
                 assert self.c_off(p.ack) <= get, f"acknowledges a GET too early ({get}): {p}"
