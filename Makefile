@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # make            build/kaccel and build/kaccel.bpf.o
-# make test       everything that can fail (root): unit, bpf, fuzz, e2e
-# make run        build, serve share/site on http://127.0.0.1:8080/ (root)
+# make run        install what is missing, build, serve share/site on http://127.0.0.1:8080/ (root)
+# make test       install what is missing, build, unit, bpf, fuzz and end-to-end tests (root)
 # make bench      kaccel beside nginx and h2o (root)
-# make lint       format, clang-tidy, cppcheck, shellcheck
+# make lint       clang-format, clang-tidy, cppcheck, shellcheck
+# make vmlinux.h  the kernel's types again, from the running kernel
 
 CC      ?= gcc
 CLANG   ?= clang-14
@@ -51,8 +52,55 @@ $(O)/kaccel: $(USER_OBJ)
 
 include $(wildcard tests/*/Makefile.inc bench/Makefile.inc)
 
+# What Debian 12 calls what is needed. Missing packages are installed by the targets that are for
+# root; a plain `make` only builds.
+BUILD_PACKAGES := gcc libc6-dev clang-14 bpftool libbpf-dev libelf-dev zlib1g-dev libmicrohttpd-dev \
+		  libjansson-dev media-types
+TEST_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev libhttp-parser-dev libclang-rt-14-dev nginx-light \
+		  python3-pytest python3-scapy iproute2 ethtool tcpdump curl jq procps
+BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light h2o wrk ethtool iproute2 python3
+LINT_PACKAGES  := clang-format-14 clang-tidy-14 cppcheck shellcheck
+
+# Recursive make: what is found while the makefile is read must see what was just installed.
+run:
+	@tests/packages.sh $(BUILD_PACKAGES)
+	@$(MAKE) --no-print-directory all
+	@exec $(O)/kaccel serve share/site --listen 127.0.0.1:8080
+
+test:
+	@tests/packages.sh $(TEST_PACKAGES) $(LINT_PACKAGES)
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-bpf
+	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory test-e2e
+
+bench:
+	@tests/packages.sh $(BENCH_PACKAGES)
+	@$(MAKE) --no-print-directory run-bench
+
+LINT_C := $(wildcard include/kaccel/*.h user/*.[ch] bpf/*.[ch] tests/*/*.[ch] vmlinux.h)
+
+lint: $(O)/kaccel.skel.h
+	clang-format-14 --dry-run -Werror $(LINT_C)
+	cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr \
+		--enable=warning,performance,portability --suppress=missingIncludeSystem \
+		--suppress=uninitvar --suppress=nullPointerRedundantCheck -D__cleanup_fd= \
+		-Iinclude -I$(O) --suppress='*:$(O)/*' user
+	clang-tidy-14 --quiet --warnings-as-errors='*' user/*.c -- $(KCFLAGS)
+	shellcheck $(wildcard tests/*.sh tests/*/*.sh .ci/run)
+
+# Only when asked for by name: it is part of the source, the same for every kernel.
+ifneq ($(filter vmlinux.h,$(MAKECMDGOALS)),)
+vmlinux.h: force
+	$(PYTHON) bpf/vmlinux.py > $@.tmp && mv $@.tmp $@
+force:
+.PHONY: force
+endif
+
 clean:
 	rm -rf $(O)
 
-.PHONY: all clean
+.PHONY: all run test bench lint clean
 .DELETE_ON_ERROR:

@@ -3,9 +3,9 @@
 #define VMLINUX_H
 
 /*
- * The kernel's own types, trimmed to the members that are read. CO-RE relocates every access, so
- * the layout here does not matter and a member that a kernel lacks is asked for with
- * bpf_core_field_exists().
+ * The kernel's own types, trimmed to the members that are read (bpf/vmlinux.py). CO-RE relocates
+ * every access, so the layout here does not matter and a member that a kernel lacks is asked for
+ * with bpf_core_field_exists().
  */
 #include <linux/types.h>
 
@@ -25,7 +25,7 @@ typedef struct {
 } possible_net_t;
 
 struct net_device {
-	int ifindex;
+	__s32 ifindex;
 };
 
 struct dst_entry {
@@ -65,7 +65,7 @@ struct tcp_sock {
 	__u32 rcv_wnd;
 	__u8 ecn_flags;
 	__u8 tcp_usec_ts : 1;
-	__u8 is_mptcp : 1;
+	__u8 is_mptcp;
 	void *md5sig_info;
 	void *ao_info;
 };

@@ -185,7 +185,7 @@ int kaccel_egress(struct __sk_buff *skb)
 	/* Came in by a device: a reply of ours, or forwarded (S12). */
 	if (skb->ingress_ifindex)
 		return TC_ACT_UNSPEC;
-	if (segment_parse(skb, &s->seg, 0, cfg->port))
+	if (segment_parse(skb, &s->seg, 0, cfg->port) != SEGMENT_TCP)
 		return TC_ACT_UNSPEC;
 	c = bpf_map_lookup_elem(&conns, &s->seg.key);
 	if (!c || c->ifindex != skb->ifindex)

@@ -571,6 +571,19 @@ static __always_inline int reply_send(struct __sk_buff *skb, struct ingress *s)
 	return ack_up(skb, s);
 }
 
+/* A reply that could not be sent is a lost one: the client asks again (S11). */
+static __always_inline int reply(struct __sk_buff *skb, struct ingress *s)
+{
+	int ret;
+
+	if (s->verdict.hit)
+		count_add(KAC_CNT_HIT_BYTES, s->reply.len);
+	ret = s->verdict.up && headers_save(skb, s) ? TC_ACT_SHOT : reply_send(skb, s);
+	if (ret == TC_ACT_SHOT)
+		count(KAC_CNT_SEND_FAILED);
+	return ret;
+}
+
 static __always_inline void count_verdict(const struct verdict *v)
 {
 	if (v->hit)
@@ -621,8 +634,14 @@ int kaccel_ingress(struct __sk_buff *skb)
 	/* Unicast to us: pkt_type is PACKET_HOST, which is 0. */
 	if (!cfg || !s || skb->pkt_type)
 		return TC_ACT_UNSPEC;
-	if (segment_parse(skb, &s->seg, 1, cfg->port))
+	switch (segment_parse(skb, &s->seg, 1, cfg->port)) {
+	case SEGMENT_TCP:
+		break;
+	case SEGMENT_NOT_TCP:
 		return icmp_translate(skb, cfg, &s->seg.key);
+	default:
+		return TC_ACT_UNSPEC;
+	}
 	c = bpf_map_lookup_elem(&conns, &s->seg.key);
 	if (!c) {
 		if (!cfg->netns)
@@ -659,11 +678,7 @@ int kaccel_ingress(struct __sk_buff *skb)
 	count_verdict(&s->verdict);
 	switch (s->verdict.action) {
 	case ACT_REPLY:
-		if (s->verdict.up && headers_save(skb, s))
-			return TC_ACT_SHOT;
-		if (s->verdict.hit)
-			count_add(KAC_CNT_HIT_BYTES, s->reply.len);
-		return reply_send(skb, s);
+		return reply(skb, s);
 	case ACT_CONSUME:
 		count(KAC_CNT_CONSUMED);
 		return TC_ACT_SHOT;

@@ -28,8 +28,9 @@
 #define TCP_OPTIONS_MAX 40
 #define TCP_TS_BYTES	12 /* NOP NOP timestamps */
 
-#define IP_FRAG_MASK 0x3fff /* MF and the offset */
-#define IP_DF	     0x4000
+#define IP_FRAG_MASK   0x3fff /* MF and the offset */
+#define IP_OFFSET_MASK 0x1fff
+#define IP_DF	       0x4000
 
 #define INET_ECN_MASK 3
 #define INET_ECN_CE   3
@@ -150,53 +151,71 @@ static __always_inline void key_map_v4(__u32 addr[4], __u32 v4)
 	addr[3] = v4;
 }
 
+/* What segment_parse() says of a packet. */
+enum segment_kind {
+	SEGMENT_TCP,	/* read, and of the port */
+	SEGMENT_NOT_IP, /* or tagged, or cut short: nothing for us */
+	SEGMENT_NOT_OURS,
+	SEGMENT_NOT_TCP, /* it may be an ICMP error */
+};
+
+/* The port of the origin's end; 0 serves every port. */
+static __always_inline int port_matches(const struct tcphdr *tcp, int from_client, __u32 port)
+{
+	return !port || (from_client ? tcp->dest : tcp->source) == bpf_htons(port);
+}
+
 /*
- * Read the headers of a TCP segment; @from_client says which end is the key's client. Returns 0, or
- * -1 for what is not TCP over IPv4 or IPv6 on an Ethernet-like device, or has no whole TCP header.
+ * Read the headers of a TCP segment over IPv4 or IPv6 on an Ethernet-like device; @from_client says
+ * which end is the key's client. The port comes first: most packets are not ours.
  */
 static __always_inline int segment_parse(struct __sk_buff *skb, struct segment *seg,
 					 int from_client, __u32 port)
 {
-	struct ethhdr *eth;
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 v4 = skb->protocol == bpf_htons(ETH_P_IP), total, l4;
 	struct tcphdr *tcp;
-	__u32 total, l4;
-	void *data, *end;
 
-	if (skb->vlan_present)
-		return -1;
-	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
-		return -1;
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	l4 = skb->protocol == bpf_htons(ETH_P_IP) ? ETH_HLEN + sizeof(struct iphdr)
-						  : ETH_HLEN + sizeof(struct ipv6hdr);
+	if ((!v4 && skb->protocol != bpf_htons(ETH_P_IPV6)) || skb->vlan_present)
+		return SEGMENT_NOT_IP;
+	l4 = ETH_HLEN + (v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	if (data + l4 + sizeof(*tcp) > end) {
+		/* ICMP over IPv4 may be shorter than this, but then it quotes nothing of TCP. */
 		if (skb->len < l4 + sizeof(*tcp) || bpf_skb_pull_data(skb, l4 + sizeof(*tcp)))
-			return -1;
+			return SEGMENT_NOT_IP;
 		data = (void *)(long)skb->data;
 		end = (void *)(long)skb->data_end;
-		if (data + ETH_HLEN + sizeof(struct iphdr) + sizeof(*tcp) > end)
-			return -1;
 	}
-	eth = data;
 	seg->options = 0;
-	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		struct iphdr *ip = (void *)(eth + 1);
-		__u32 ihl;
+	if (v4) {
+		struct iphdr *ip = data + ETH_HLEN;
 
-		if (data + ETH_HLEN + sizeof(*ip) + sizeof(*tcp) > end)
-			return -1;
-		if (eth->h_proto != bpf_htons(ETH_P_IP) || ip->version != 4 ||
-		    ip->protocol != IPPROTO_TCP)
-			return -1;
-		if (ip->frag_off & bpf_htons(IP_FRAG_MASK)) {
-			if (ip->frag_off & bpf_htons(IP_FRAG_MASK & ~0x2000))
-				return -1;
+		if (data + ETH_HLEN + sizeof(*ip) + sizeof(*tcp) > end || ip->version != 4)
+			return SEGMENT_NOT_IP;
+		if (ip->protocol != IPPROTO_TCP)
+			return SEGMENT_NOT_TCP;
+		if (ip->ihl != sizeof(*ip) / 4 || (ip->frag_off & bpf_htons(IP_FRAG_MASK))) {
 			seg->options = 1;
+			l4 = ETH_HLEN + ip->ihl * 4;
+			/* Behind the first fragment there is no TCP header. */
+			if (ip->ihl < sizeof(*ip) / 4 ||
+			    (ip->frag_off & bpf_htons(IP_OFFSET_MASK)) ||
+			    skb->len < l4 + sizeof(*tcp) ||
+			    bpf_skb_pull_data(skb, l4 + sizeof(*tcp)))
+				return SEGMENT_NOT_IP;
+			data = (void *)(long)skb->data;
+			end = (void *)(long)skb->data_end;
+			ip = data + ETH_HLEN;
+			if ((void *)(ip + 1) > end)
+				return SEGMENT_NOT_IP;
 		}
-		ihl = ip->ihl * 4;
-		if (ihl < sizeof(*ip))
-			return -1;
+		l4 &= 127;
+		kac_opaque(l4);
+		tcp = data + l4;
+		if ((void *)(tcp + 1) > end)
+			return SEGMENT_NOT_IP;
+		if (!port_matches(tcp, from_client, port))
+			return SEGMENT_NOT_OURS;
 		seg->v6 = 0;
 		seg->tos = ip->tos;
 		seg->ttl = ip->ttl;
@@ -205,39 +224,41 @@ static __always_inline int segment_parse(struct __sk_buff *skb, struct segment *
 		key_map_v4(from_client ? seg->key.server : seg->key.client, ip->daddr);
 		total = bpf_ntohs(ip->tot_len);
 		total = total ? total + ETH_HLEN : skb->len;
-		l4 = ETH_HLEN + ihl;
-		if (ihl != sizeof(*ip)) {
-			seg->options = 1;
-			if (skb->len < l4 + sizeof(*tcp) ||
-			    bpf_skb_pull_data(skb, l4 + sizeof(*tcp)))
-				return -1;
-			data = (void *)(long)skb->data;
-			end = (void *)(long)skb->data_end;
-		}
 	} else {
-		struct ipv6hdr *ip6 = (void *)(eth + 1);
+		struct ipv6hdr *ip6 = data + ETH_HLEN;
+		__u8 *hop = (void *)(ip6 + 1);
 
-		if (data + ETH_HLEN + sizeof(*ip6) + sizeof(*tcp) > end)
-			return -1;
-		if (eth->h_proto != bpf_htons(ETH_P_IPV6) || ip6->version != 6 ||
-		    ip6->nexthdr != IPPROTO_TCP)
-			return -1;
+		if (data + ETH_HLEN + sizeof(*ip6) + sizeof(*tcp) > end || ip6->version != 6)
+			return SEGMENT_NOT_IP;
+		total = bpf_ntohs(ip6->payload_len);
+		total = total ? total + l4 : skb->len;
+		if (ip6->nexthdr == IPPROTO_HOPOPTS && hop[0] == IPPROTO_TCP && hop[1] == 0) {
+			/* A jumbogram of the stack's own segmentation offload (BIG TCP). */
+			seg->options = 1;
+			l4 += 8;
+			if (data + l4 + sizeof(*tcp) > end) {
+				if (skb->len < l4 + sizeof(*tcp) ||
+				    bpf_skb_pull_data(skb, l4 + sizeof(*tcp)))
+					return SEGMENT_NOT_IP;
+				data = (void *)(long)skb->data;
+				end = (void *)(long)skb->data_end;
+				ip6 = data + ETH_HLEN;
+			}
+		} else if (ip6->nexthdr != IPPROTO_TCP) {
+			return SEGMENT_NOT_TCP;
+		}
+		tcp = data + l4;
+		if ((void *)(ip6 + 1) > end || (void *)(tcp + 1) > end)
+			return SEGMENT_NOT_IP;
+		if (!port_matches(tcp, from_client, port))
+			return SEGMENT_NOT_OURS;
 		seg->v6 = 1;
 		seg->flow = *(__u32 *)ip6;
 		seg->tos = bpf_ntohl(seg->flow) >> 20;
 		seg->ttl = ip6->hop_limit;
 		__builtin_memcpy(from_client ? seg->key.client : seg->key.server, &ip6->saddr, 16);
 		__builtin_memcpy(from_client ? seg->key.server : seg->key.client, &ip6->daddr, 16);
-		total = bpf_ntohs(ip6->payload_len);
-		total = total ? total + l4 : skb->len;
 	}
-	l4 &= 127;
-	kac_opaque(l4);
-	tcp = data + l4;
-	if ((void *)(tcp + 1) > end)
-		return -1;
-	if (port && (from_client ? tcp->dest : tcp->source) != bpf_htons(port))
-		return -1;
 	seg->key.client_port = from_client ? tcp->source : tcp->dest;
 	seg->key.server_port = from_client ? tcp->dest : tcp->source;
 	seg->seq = bpf_ntohl(tcp->seq);
@@ -251,9 +272,9 @@ static __always_inline int segment_parse(struct __sk_buff *skb, struct segment *
 	if (((__u8 *)tcp)[12] & 0x0f)
 		seg->options = 1;
 	if (seg->doff < sizeof(*tcp) || total > skb->len || l4 + seg->doff > total)
-		return -1;
+		return SEGMENT_NOT_IP;
 	seg->len = total - l4 - seg->doff;
-	return 0;
+	return SEGMENT_TCP;
 }
 
 #endif

@@ -71,8 +71,12 @@
 #define KAC_COUNTER_ID(symbol, name, text) symbol,
 
 enum kac_counter {
-	KAC_PASS_REASONS(KAC_COUNTER_ID) KAC_OUT_REASONS(KAC_COUNTER_ID)
-		KAC_OTHER_COUNTERS(KAC_COUNTER_ID) KAC_CNT_MAX,
+	/* clang-format off */
+	KAC_OTHER_COUNTERS(KAC_COUNTER_ID) /* hits are 0: easily found with bpftool */
+	KAC_PASS_REASONS(KAC_COUNTER_ID)
+	KAC_OUT_REASONS(KAC_COUNTER_ID)
+	KAC_CNT_MAX,
+	/* clang-format on */
 };
 
 #undef KAC_COUNTER_ID

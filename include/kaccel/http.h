@@ -45,9 +45,10 @@ struct kac_head {
 	__u16 limit; /* the bytes that there are */
 	__u16 rank;  /* enum kac_rank, of the request so far */
 	__u16 line;  /* enum kac_line of the last line */
+	__u16 kind;  /* enum kac_kind of it */
 	__u16 at;    /* of the target or the last line's value */
 	__u16 end;
-	__u16 pad[3];
+	__u16 pad[2];
 };
 
 /* Offsets are from the start of the buffer. */
@@ -358,8 +359,11 @@ struct kac_walk {
  */
 static __always_inline int kac_scan(const __u8 *buf, struct kac_head *head, __u8 low, __u32 odd)
 {
-	__u32 at = head->end, limit = head->limit, done = 0, i;
+	__u32 at, limit, done = 0, i;
 
+	kac_forget();
+	at = head->end;
+	limit = head->limit;
 	for (i = 0; i < KAC_SCAN_CHUNK; i += 8) {
 		__u64 w, w7, stop;
 
@@ -501,7 +505,7 @@ found:
  * Read the line that begins at head->len, and move that to the next one. The value is then in
  * [head->at, head->end), white space around it included.
  */
-static __always_inline int kac_field_next(struct kac_walk *walk, __u32 *kind)
+static __always_inline int kac_field_next(struct kac_walk *walk)
 {
 	struct kac_head *head = walk->message;
 	const __u8 *buf = walk->buf;
@@ -522,13 +526,15 @@ static __always_inline int kac_field_next(struct kac_walk *walk, __u32 *kind)
 
 	slot = kac_name_find(buf, at, limit, &n);
 	if (slot) {
-		*kind = slot->kind;
+		head->kind = slot->kind;
 		kac_head_rank(head, slot->rank);
 		at += n;
 	} else {
-		*kind = KAC_KIND_PLAIN;
+		head->kind = KAC_KIND_PLAIN;
 		kac_head_rank(head, KAC_RANK_HEADER);
-		n = at;
+		kac_forget();
+		n = head->len;
+		limit = head->limit;
 		at = kac_token_end(buf, n, limit);
 		if (at >= limit)
 			return KAC_LINE_MORE;
@@ -564,12 +570,15 @@ static __always_inline void kac_field_trim(const __u8 *buf, struct kac_head *hea
 			break;
 		at++;
 	}
+	head->at = at;
+	kac_forget();
+	at = head->at;
+	end = head->end;
 	for (i = 0; i < KAC_OWS_MAX; i++) {
 		if (at >= end || !kac_is_ows(kac_byte_at(buf, end - 1)))
 			break;
 		end--;
 	}
-	head->at = at;
 	head->end = end;
 	kac_forget();
 }
@@ -647,9 +656,9 @@ static __always_inline void kac_field_connection(const __u8 *buf, struct kac_hea
 }
 
 /* What requests and responses read alike. FIELD, or BAD. */
-static __always_inline int kac_field_framing(const __u8 *buf, struct kac_head *head, __u32 kind)
+static __always_inline int kac_field_framing(const __u8 *buf, struct kac_head *head)
 {
-	switch (kind) {
+	switch (head->kind) {
 	case KAC_KIND_LENGTH:
 		return kac_field_length(buf, head);
 	case KAC_KIND_TRANSFER:
@@ -786,8 +795,9 @@ static inline long kac_request_field(__u32 i, void *ctx)
 	__u32 kind;
 	int line;
 
-	line = kac_field_next(walk, &kind);
+	line = kac_field_next(walk);
 	if (line == KAC_LINE_FIELD) {
+		kind = req->head.kind;
 		if (kind == KAC_KIND_PLAIN)
 			return 0;
 		kac_field_trim(buf, &req->head);
@@ -798,7 +808,7 @@ static inline long kac_request_field(__u32 i, void *ctx)
 		else if (kind == KAC_KIND_UPGRADE)
 			req->head.flags |= KAC_F_UPGRADE;
 		else
-			line = kac_field_framing(buf, &req->head, kind);
+			line = kac_field_framing(buf, &req->head);
 	}
 	req->head.line = line;
 	return line != KAC_LINE_FIELD;
@@ -887,9 +897,9 @@ static __always_inline int kac_request_line(struct kac_walk *walk)
  * Parse the head of a request.
  *
  * @buf has KAC_REQ_MAX + KAC_REQ_PAD bytes, of which the first @len (<= KAC_REQ_MAX) are the
- * request's; what lies beyond never matters. @req need not be initialised. In BPF both must point
- * into map values; a program of some size puts the call into a global function, which is verified
- * once and by itself. Returns req->head.verdict.
+ * request's; what lies beyond never matters. @req need not be initialised. In BPF both must not be
+ * on the stack; a program of some size puts the call into a global function, which is verified once
+ * and by itself. Returns req->head.verdict.
  *
  * Lines are judged as they are complete: bytes that only the rest can tell wrong are
  * KAC_HEAD_MORE.

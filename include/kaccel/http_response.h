@@ -14,15 +14,14 @@ static inline long kac_response_field(__u32 i, void *ctx)
 {
 	struct kac_walk *walk = ctx;
 	struct kac_response *resp = walk->message;
-	__u32 kind;
 	int line;
 
-	line = kac_field_next(walk, &kind);
+	line = kac_field_next(walk);
 	if (line == KAC_LINE_FIELD) {
-		if (kind == KAC_KIND_PLAIN)
+		if (resp->head.kind == KAC_KIND_PLAIN)
 			return 0;
 		kac_field_trim(walk->buf, &resp->head);
-		line = kac_field_framing(walk->buf, &resp->head, kind);
+		line = kac_field_framing(walk->buf, &resp->head);
 	}
 	resp->head.line = line;
 	return line != KAC_LINE_FIELD;

@@ -36,6 +36,21 @@ static __always_inline struct scratch *load(struct __sk_buff *skb, __u32 *len)
 	return s;
 }
 
+/* Global functions, as in the programs that answer: verified once and by themselves. */
+__noinline int request(struct scratch *s, __u32 len)
+{
+	if (!s)
+		return 0;
+	return kac_request_parse(s->buf, len, &s->req);
+}
+
+__noinline int response(struct scratch *s, __u32 len)
+{
+	if (!s)
+		return 0;
+	return kac_response_parse(s->buf, len, &s->resp);
+}
+
 /* The two that parse, without the parsing: their time is to be subtracted. */
 SEC("tc")
 int load_only(struct __sk_buff *skb)
@@ -54,7 +69,7 @@ int parse_request(struct __sk_buff *skb)
 	s = load(skb, &len);
 	if (!s)
 		return 0;
-	return kac_request_parse(s->buf, len, &s->req);
+	return request(s, len);
 }
 
 SEC("tc")
@@ -66,7 +81,7 @@ int parse_response(struct __sk_buff *skb)
 	s = load(skb, &len);
 	if (!s)
 		return 0;
-	return kac_response_parse(s->buf, len, &s->resp);
+	return response(s, len);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -5,9 +5,11 @@
 /* An instance of empty maps, in a bpffs that only the test sees and that goes away with it. */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <bpf/bpf.h>
@@ -34,6 +36,16 @@ static inline int instance_mount(void)
 	    mount("bpf", KAC_BPFFS, "bpf", 0, NULL) || mkdir(KAC_BPFFS "/kaccel", 0700))
 		return -errno;
 	return 0;
+}
+
+/* fork(2), but the child does not outlive a test that fails. */
+static inline pid_t test_fork(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return pid;
 }
 
 static inline int instance_add_map(const struct test_map *map)

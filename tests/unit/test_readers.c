@@ -104,7 +104,7 @@ static pid_t start_reader(int prog)
 	uint8_t packet[64] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof(packet),
 		    .repeat = 100);
-	pid_t pid = fork();
+	pid_t pid = test_fork();
 
 	while (!pid) {
 		if (bpf_prog_test_run_opts(prog, &opts))

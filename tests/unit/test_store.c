@@ -593,7 +593,7 @@ static pid_t start_second_writer(int expected, int *go)
 	pid_t pid;
 
 	assert_int_equal(pipe(pipe_fds), 0);
-	pid = fork();
+	pid = test_fork();
 	if (!pid) {
 		struct kac_store *second;
 		char byte;
@@ -843,7 +843,7 @@ static void test_killed_writers(void **state)
 
 	for (round = 0; round < 150; round++) {
 		int status;
-		pid_t pid = fork();
+		pid_t pid = test_fork();
 
 		if (!pid)
 			churn(round);
@@ -875,7 +875,7 @@ static void test_reader_beside_writer(void **state)
 	int status, i;
 	pid_t pid;
 
-	pid = fork();
+	pid = test_fork();
 	if (!pid)
 		churn(1);
 	reader = open_store(true);

@@ -160,7 +160,7 @@ class Env:
         os.chmod(self.tmp, 0o755)
         proc = self.spawn("nginx", "-e", os.path.join(directory, "error.log"), "-p", directory,
                           "-c", conf, stderr=subprocess.DEVNULL)
-        self._wait_listening(proc, port, directory)
+        self._wait_listening(proc, port, directory, 2)
         if attach:
             self.attach(port=port)
         return proc
@@ -195,10 +195,10 @@ class Env:
         except FileNotFoundError:
             return b""
 
-    def _wait_listening(self, proc, port, directory):
+    def _wait_listening(self, proc, port, directory, sockets=1):
         def up():
             assert proc.poll() is None, f"the server did not start: see {directory}"
-            return self.server.listening(port)
+            return self.server.listening(port) >= sockets
         wait_for("the server", up)
 
     # kaccel

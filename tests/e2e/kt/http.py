@@ -75,7 +75,7 @@ class Http:
             name, _, value = line.partition(": ")
             headers[name.lower()] = value
         self.buf = rest
-        if status == 100:
+        if status < 200:
             return Response(status, headers, b"", raw_head)
         body = b""
         if head_only or status in (204, 304):

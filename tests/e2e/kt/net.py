@@ -112,13 +112,13 @@ class Ns:
         return counters
 
     def listening(self, port):
+        """How many sockets listen on the port."""
+        lines = []
         with self.enter():
             for name in ("tcp", "tcp6"):
                 with open(f"/proc/thread-self/net/{name}", encoding="ascii") as f:
-                    if any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
-                           for line in f.readlines()[1:]):
-                        return True
-        return False
+                    lines += [line.split() for line in f.readlines()[1:]]
+        return len([w for w in lines if w[1].endswith(f":{port:04X}") and w[3] == "0A"])
 
     def delete(self):
         run("ip", "netns", "del", self.name, check=False)

@@ -206,14 +206,13 @@ class Flow:
 
     def __init__(self, pkts, port):
         mine = [p for p in pkts if p.client_port == port]
-        syns = [i for i, p in enumerate(mine) if p.flags & SYN and not p.flags & ACK]
-        assert syns, f"no connection of port {port} in the capture"
-        self.pkts = mine[syns[-1]:] if len(syns) > 1 else mine[syns[0]:]
-        syn, = [p for p in self.pkts if p.flags & SYN and p.to_server][:1]
-        answers = [p for p in self.pkts if p.flags & SYN and not p.to_server]
-        assert answers, f"no SYN-ACK for port {port} in the capture"
-        self.client_isn, self.server_isn = syn.seq, answers[0].seq
-        self.synack = answers[0]
+        answers = [p for p in mine if p.flags & SYN and p.flags & ACK and not p.to_server]
+        assert answers, f"no connection of port {port} in the capture"
+        self.synack = answers[-1]
+        self.client_isn, self.server_isn = (self.synack.ack - 1) & 0xFFFFFFFF, self.synack.seq
+        first = [i for i, p in enumerate(mine)
+                 if p.to_server and p.flags & SYN and p.seq == self.client_isn][0]
+        self.pkts, syn = mine[first:], mine[first]
         self.client_ws = syn.opts.get("ws", 0) if "ws" in self.synack.opts else 0
 
     def sent(self):
