@@ -37,7 +37,8 @@ static int parse(int argc, char **argv, struct request *r)
 	uint64_t v;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	optind = 0;
+	while ((opt = kac_getopt(argc, argv, options)) != -1) {
 		switch (opt) {
 		case 'c':
 			r->cgroup = optarg;
@@ -85,7 +86,7 @@ static int parse(int argc, char **argv, struct request *r)
 			r->upgrade = true;
 			break;
 		default:
-			return KAC_EXIT_USAGE;
+			return kac_usage_option(opt, argv);
 		}
 	}
 	if (optind != argc)

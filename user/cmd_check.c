@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <errno.h>
-#include <getopt.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>

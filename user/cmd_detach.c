@@ -109,9 +109,10 @@ int cmd_detach(const struct kac_ctx *ctx, int argc, char **argv)
 	uint32_t left;
 	int opt, err, waited;
 
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	optind = 0;
+	while ((opt = kac_getopt(argc, argv, options)) != -1) {
 		if (opt != 'n')
-			return KAC_EXIT_USAGE;
+			return kac_usage_option(opt, argv);
 		now = true;
 	}
 	if (optind != argc)

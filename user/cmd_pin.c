@@ -64,8 +64,7 @@ static int parse(int argc, char **argv, struct options *o)
 	int c, status = KAC_EXIT_OK;
 
 	optind = 0;
-	opterr = 0;
-	while (!status && (c = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
+	while (!status && (c = kac_getopt(argc, argv, longs)) != -1) {
 		switch (c) {
 		case 'u':
 			o->url_text = optarg;
@@ -83,9 +82,7 @@ static int parse(int argc, char **argv, struct options *o)
 			status = add_header(o, optarg);
 			break;
 		default:
-			return kac_usage("pin: %s '%s': see 'kaccel pin --help'",
-					 c == ':' ? "a value is missing after" : "unknown option",
-					 argv[optind - 1]);
+			return kac_usage_option(c, argv);
 		}
 	}
 	if (status)
@@ -104,11 +101,11 @@ static int fail_full(const struct kac_ctx *ctx, struct kac_store *store)
 	struct kac_store_usage u;
 
 	kac_store_usage(store, &u);
-	return kac_fail("instance '%s' is full (%u of %u objects, %llu of %llu KiB): raise --memory "
-			"at attach, or unpin something",
-			ctx->instance, u.objects, u.object_limit,
-			(unsigned long long)u.bytes_held >> 10,
-			(unsigned long long)u.bytes_limit >> 10);
+	return kac_fail(
+		"instance '%s' is full (%u of %u objects, %llu of %llu KiB): raise --memory "
+		"at attach, or unpin something",
+		ctx->instance, u.objects, u.object_limit, (unsigned long long)u.bytes_held >> 10,
+		(unsigned long long)u.bytes_limit >> 10);
 }
 
 static int fail_pin(const struct kac_ctx *ctx, struct kac_store *store, const struct options *o,
@@ -129,9 +126,10 @@ static int fail_pin(const struct kac_ctx *ctx, struct kac_store *store, const st
 		return kac_usage("--header: Date, Content-Length and what concerns the connection "
 				 "are not yours to set: leave them out");
 	case -EEXIST:
-		return kac_fail("%s: the hash of its name is another object's: pin it under another "
-				"URL",
-				o->url_text);
+		return kac_fail(
+			"%s: the hash of its name is another object's: pin it under another "
+			"URL",
+			o->url_text);
 	case -ENAMETOOLONG:
 		return kac_fail("%s: too long", o->url_text);
 	default:
@@ -143,9 +141,9 @@ static int print_totals(const struct kac_ctx *ctx, const struct kac_pin_totals *
 {
 	if (ctx->json)
 		return kac_print_json(json_pack(
-			"{s:I, s:I, s:I, s:I, s:I, s:I}", "objects", (json_int_t)t->objects, "bytes",
-			(json_int_t)t->bytes, "too_large", (json_int_t)t->too_large, "no_room",
-			(json_int_t)t->no_room, "long_names", (json_int_t)t->long_names,
+			"{s:I, s:I, s:I, s:I, s:I, s:I}", "objects", (json_int_t)t->objects,
+			"bytes", (json_int_t)t->bytes, "too_large", (json_int_t)t->too_large,
+			"no_room", (json_int_t)t->no_room, "long_names", (json_int_t)t->long_names,
 			"unreadable", (json_int_t)t->unreadable));
 	kac_pin_totals_print(t, stdout);
 	putchar('\n');

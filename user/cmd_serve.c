@@ -48,7 +48,8 @@ static int parse(struct serve *s, int argc, char **argv)
 	uint64_t v;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	optind = 0;
+	while ((opt = kac_getopt(argc, argv, options)) != -1) {
 		switch (opt) {
 		case 'l':
 			s->listen = optarg;
@@ -69,7 +70,7 @@ static int parse(struct serve *s, int argc, char **argv)
 			s->lane.objects = v;
 			break;
 		default:
-			return KAC_EXIT_USAGE;
+			return kac_usage_option(opt, argv);
 		}
 	}
 	if (optind + 1 != argc)

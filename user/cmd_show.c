@@ -68,9 +68,8 @@ static int print_json(const struct kac_pinned *p, const uint8_t *reply)
 		(json_int_t)o->head_len, "body_bytes", (json_int_t)(o->length - o->head_len),
 		"pinned", pinned, "expires_in",
 		expires_in < 0 ? json_null() : json_integer(expires_in), "generation",
-		(json_int_t)o->generation, "slot", (json_int_t)p->slot, "slab",
-		(json_int_t)o->slab, "offset", (json_int_t)o->offset, "checksum", (int)o->csum,
-		"head", head));
+		(json_int_t)o->generation, "slot", (json_int_t)p->slot, "slab", (json_int_t)o->slab,
+		"offset", (json_int_t)o->offset, "checksum", (int)o->csum, "head", head));
 }
 
 static void print_text(const struct kac_pinned *p, const uint8_t *reply)

@@ -44,6 +44,16 @@ int cmd_check(const struct kac_ctx *ctx, int argc, char **argv);
 int kac_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int kac_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * getopt_long(3) of a command's arguments with ":" for the short options: nothing is printed, and
+ * an error is '?' or ':'. Start with optind = 0.
+ */
+struct option;
+int kac_getopt(int argc, char **argv, const struct option *longs);
+
+/* Say which option getopt did not like (@c: '?' or ':'), and where help is. KAC_EXIT_USAGE. */
+int kac_usage_option(int c, char **argv);
+
 /* Parse "64M", "1G", "4096" into bytes. -EINVAL when @text is anything else. */
 int kac_parse_size(const char *text, uint64_t *bytes);
 

@@ -19,15 +19,31 @@ struct command {
 static const struct command commands[] = {
 	{"serve", cmd_serve, "serve a directory, its files answered in the kernel",
 	 "Usage: kaccel serve DIR [--listen ADDR:PORT] [--dev IF[,IF]...] [--memory SIZE]\n"
+	 "                    [--objects N]\n"
 	 "\n"
 	 "Serve the files of DIR over HTTP until interrupted. Those that fit are pinned and\n"
-	 "answered in the kernel, the others by a server of kaccel's own. Leaves nothing behind.\n"},
+	 "answered in the kernel, the others by a server of kaccel's own. Leaves nothing behind.\n"
+	 "\n"
+	 "  --listen ADDR:PORT  default: 127.0.0.1:8080\n"
+	 "  --dev IF            devices to answer on; default: lo and those that carry ADDR\n"
+	 "  --memory SIZE       for the pinned files; default: 64M\n"
+	 "  --objects N         pinned files at most; default: 4096\n"},
 	{"attach", cmd_attach, "answer in the kernel in front of a running server",
 	 "Usage: kaccel attach { --cgroup PATH | --pid PID | --unit NAME } --port N\n"
-	 "                     [--dev IF[,IF]...] [--memory SIZE]\n"
+	 "                     [--dev IF[,IF]...] [--memory SIZE] [--objects N]\n"
+	 "                     [--connections N] [--refresh SEC]\n"
+	 "       kaccel attach --upgrade\n"
 	 "\n"
 	 "Put kaccel in front of the server that listens on port N in that cgroup. It goes on\n"
-	 "when this command has ended, until 'kaccel detach'.\n"},
+	 "when this command has ended, until 'kaccel detach'.\n"
+	 "\n"
+	 "  --dev IF         devices that clients come in by; default: all that have an address\n"
+	 "  --memory SIZE    for pinned objects; default: 64M\n"
+	 "  --objects N      pinned objects at most; default: 4096\n"
+	 "  --connections N  connections followed at most; default: 65536\n"
+	 "  --refresh SEC    pass one request per connection so often; below the server's\n"
+	 "                   idle timeout; default: 1\n"
+	 "  --upgrade        put this version's programs in place of those attached\n"},
 	{"detach", cmd_detach, "stop answering, and go away",
 	 "Usage: kaccel detach [--now]\n"
 	 "\n"

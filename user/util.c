@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <errno.h>
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +34,19 @@ int kac_usage(const char *fmt, ...)
 	complain(fmt, args);
 	va_end(args);
 	return KAC_EXIT_USAGE;
+}
+
+int kac_getopt(int argc, char **argv, const struct option *longs)
+{
+	opterr = 0;
+	return getopt_long(argc, argv, ":", longs, NULL);
+}
+
+int kac_usage_option(int c, char **argv)
+{
+	return kac_usage("%s: %s '%s': see 'kaccel %s --help'", argv[0],
+			 c == ':' ? "a value is missing after" : "unknown option", argv[optind - 1],
+			 argv[0]);
 }
 
 /* Digits only: strtoull alone takes signs, spaces and prefixes too. Leaves *@end behind them. */

@@ -196,10 +196,9 @@ static inline const char *http_check_request_oracle(const struct kac_request *re
 
 	if (o.confused)
 		return NULL;
-	/* It knows some methods only, and wants targets and their ports to be valid. */
+	/* It knows some methods only, and wants other forms of the target to be valid. */
 	if (!o.whole) {
-		HTTP_HOLDS(head->reason == KAC_PASS_METHOD || head->reason == KAC_PASS_TARGET ||
-			   head->reason == KAC_PASS_VERSION);
+		HTTP_HOLDS(req->method == KAC_METHOD_OTHER || data[req->target_off] != '/');
 		return NULL;
 	}
 	HTTP_HOLDS(o.head_len == head->len);

@@ -211,17 +211,38 @@ static void test_classes(void **state)
 	}
 }
 
-static void check_mutants(const struct http_case *cases, size_t n,
-			  const char *(*check)(const __u8 *, size_t, size_t))
+static int request_verdict(const __u8 *data, size_t len)
 {
+	struct kac_request req;
+	__u8 buf[HTTP_BUF];
+
+	http_fill(buf, data, len, "x");
+	return kac_request_parse(buf, len, &req);
+}
+
+static int response_verdict(const __u8 *data, size_t len)
+{
+	struct kac_response resp;
+	__u8 buf[HTTP_BUF];
+
+	http_fill(buf, data, len, "x");
+	return kac_response_parse(buf, len, &resp);
+}
+
+/* Damaged messages, of which no verdict may be rare: else little would be compared. */
+static void check_mutants(const struct http_case *cases, size_t n,
+			  const char *(*check)(const __u8 *, size_t, size_t),
+			  int (*verdict)(const __u8 *, size_t), int first_verdict)
+{
+	unsigned int seen[KAC_HEAD_OPAQUE + 1] = {}, i;
 	uint64_t state = 0x6b616363656c;
-	unsigned int i;
 
 	for (i = 0; i < MUTANTS; i++) {
 		__u8 data[KAC_REQ_MAX];
 		size_t len = http_mutate(&state, cases, n, data), j;
 		const char *wrong = check(data, len, 97);
 
+		seen[verdict(data, len)]++;
 		if (!wrong)
 			continue;
 		print_error("mutant %u does not hold: %s\n", i, wrong);
@@ -229,16 +250,20 @@ static void check_mutants(const struct http_case *cases, size_t n,
 			print_error(isprint(data[j]) ? "%c" : "\\x%02x", data[j]);
 		fail_msg("in the bytes above");
 	}
+	for (i = first_verdict; i <= KAC_HEAD_OPAQUE; i++)
+		assert_in_range(seen[i], MUTANTS / 50, MUTANTS);
 }
 
 static void test_request_mutants(void **state)
 {
-	check_mutants(http_requests, HTTP_REQUESTS, http_check_request);
+	check_mutants(http_requests, HTTP_REQUESTS, http_check_request, request_verdict,
+		      KAC_HEAD_ANSWERABLE);
 }
 
 static void test_response_mutants(void **state)
 {
-	check_mutants(http_responses, HTTP_RESPONSES, http_check_response);
+	check_mutants(http_responses, HTTP_RESPONSES, http_check_response, response_verdict,
+		      KAC_HEAD_FRAMED);
 }
 
 int main(void)
