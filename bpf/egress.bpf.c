@@ -70,7 +70,7 @@ static __always_inline void follow_response(struct __sk_buff *skb, struct egress
 			return;
 		}
 		n = len - at > KAC_REQ_MAX ? KAC_REQ_MAX : len - at;
-		if (n < 1 || i == FOLLOW_HEADS_MAX ||
+		if (!kac_in_range(&n, KAC_REQ_MAX) || i == FOLLOW_HEADS_MAX ||
 		    bpf_skb_load_bytes(skb, s->seg.l4 + s->seg.doff + at, s->buf, n) ||
 		    egress_response_parse(s, n) != KAC_HEAD_FRAMED) {
 			f->out = KAC_OUT_RESPONSE;

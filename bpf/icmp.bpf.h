@@ -48,9 +48,9 @@ static __always_inline void icmp_learn_mtu(struct kac_conn *c, __u32 seq, __u32 
 		c->mss = mtu - headers;
 }
 
-static __always_inline int icmp_translate(struct __sk_buff *skb, struct kac_config *cfg,
-					  struct kac_conn_key *key)
+__noinline int icmp_translate(struct __sk_buff *skb, struct kac_conn_key *key)
 {
+	struct kac_config *cfg = config_get();
 	__u32 at, quote_at, seq, mtu = 0;
 	struct icmp_quote quote;
 	struct icmp_head icmp;
@@ -58,7 +58,7 @@ static __always_inline int icmp_translate(struct __sk_buff *skb, struct kac_conf
 	__u64 tag;
 	int live;
 
-	if (skb->vlan_present)
+	if (!cfg || !key || skb->vlan_present)
 		return TC_ACT_UNSPEC;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		struct iphdr ip;

@@ -89,7 +89,8 @@ static __always_inline int request_load(struct __sk_buff *skb, struct ingress *s
 
 	if (len > KAC_REQ_MAX)
 		len = KAC_REQ_MAX;
-	if (len < 1 || bpf_skb_load_bytes(skb, s->seg.l4 + s->seg.doff, s->req, len))
+	if (!kac_in_range(&len, KAC_REQ_MAX) ||
+	    bpf_skb_load_bytes(skb, s->seg.l4 + s->seg.doff, s->req, len))
 		return -1;
 	ingress_request_parse(s, len);
 	return 0;
@@ -104,44 +105,48 @@ static __always_inline int segment_plain(struct __sk_buff *skb, const struct seg
 }
 
 /* Everything about a request that does not depend on the connection. */
-static __always_inline void candidate_find(struct __sk_buff *skb, struct kac_config *cfg,
-					   struct ingress *s)
+__noinline int candidate_find(struct __sk_buff *skb, struct ingress *s)
 {
+	struct kac_config *cfg = config_get();
 	struct kac_object *obj;
+
+	if (!cfg || !s)
+		return 0;
 
 	s->cand.found = 0;
 	s->cand.miss = 0;
 	if (request_load(skb, s)) {
 		s->request.head.verdict = KAC_HEAD_OPAQUE;
 		s->cand.reason = KAC_PASS_SEGMENT;
-		return;
+		return 0;
 	}
 	s->cand.reason = s->request.head.reason;
 	if (s->request.head.verdict == KAC_HEAD_MORE)
 		s->cand.reason = KAC_PASS_PARTIAL;
 	if (s->request.head.verdict != KAC_HEAD_ANSWERABLE)
-		return;
+		return 0;
 	s->cand.reason = KAC_PASS_PARTIAL;
 	if (s->request.head.len != s->seg.len)
-		return;
+		return 0;
 	obj = object_lookup(cfg, s->req, &s->request, &s->cand.slot);
 	if (!obj) {
 		s->cand.miss = 1;
-		return;
+		return 0;
 	}
 	s->cand.reason = KAC_PASS_EXPIRED;
 	if (obj->expires && bpf_ktime_get_boot_ns() >= obj->expires)
-		return;
+		return 0;
 	s->cand.reason = KAC_PASS_SEGMENT;
 	if (!segment_plain(skb, &s->seg))
-		return;
+		return 0;
 	s->cand.reason = KAC_PASS_TOO_LARGE;
 	if (obj->length < 1 || obj->length > SEGMENT_MAX)
-		return;
+		return 0;
 	s->cand.found = 1;
 	s->cand.length = obj->length;
 	s->cand.generation = obj->generation;
 	s->utc = clock_utc(cfg);
+	return 0;
 }
 
 /* P1, P2, P6, S6, S15-S17: may this connection be answered now? 0, or the reason why not. */
@@ -427,8 +432,7 @@ static __always_inline int ack_up(struct __sk_buff *skb, struct ingress *s)
 	struct tcphdr *tcp;
 	__u8 *opt;
 
-	kac_opaque(doff);
-	if (doff < sizeof(*tcp) || doff > sizeof(*tcp) + TCP_OPTIONS_MAX)
+	if (doff < sizeof(*tcp) || !kac_in_range(&doff, sizeof(*tcp) + TCP_OPTIONS_MAX))
 		return TC_ACT_SHOT;
 	len = l4 + doff;
 	if (bpf_skb_change_tail(skb, len, 0))
@@ -473,7 +477,7 @@ static __always_inline int headers_save(struct __sk_buff *skb, struct ingress *s
 {
 	__u32 len = s->seg.l4 + s->seg.doff;
 
-	return len < 1 || len > HEADERS_MAX || bpf_skb_load_bytes(skb, 0, s->saved, len);
+	return !kac_in_range(&len, HEADERS_MAX) || bpf_skb_load_bytes(skb, 0, s->saved, len);
 }
 
 /* Put @len bytes of the object's reply, from @at on, behind the headers. Returns their sum, or -1.
@@ -487,7 +491,7 @@ static __always_inline __s64 payload_put(struct __sk_buff *skb, struct ingress *
 
 	if (!slab || from > KAC_SLAB_SIZE - KAC_REPLY_MAX)
 		return -1;
-	if (at > KAC_REPLY_MAX - SEGMENT_MAX || len < 1 || len > SEGMENT_MAX)
+	if (at > KAC_REPLY_MAX - SEGMENT_MAX || !kac_in_range(&len, SEGMENT_MAX))
 		return -1;
 	if (bpf_skb_store_bytes(skb, headers, slab->bytes + from + at, len, 0))
 		return -1;
@@ -497,10 +501,8 @@ static __always_inline __s64 payload_put(struct __sk_buff *skb, struct ingress *
 		__u32 skip = first - date, n = end - first;
 
 		skip &= 31;
-		n &= 31;
 		kac_opaque(skip);
-		kac_opaque(n);
-		if (n < 1 || skip > KAC_DATE_LEN)
+		if (!kac_in_range(&n, KAC_DATE_LEN))
 			return -1;
 		if (bpf_skb_store_bytes(skb, headers + first - at, s->date.text + skip, n, 0))
 			return -1;
@@ -516,16 +518,20 @@ static __always_inline __s64 payload_put(struct __sk_buff *skb, struct ingress *
  * Send what s->reply says: one segment as a rule, made of the client's own; more only for one that
  * has to be sent again in small ones. Returns the program's verdict.
  */
-static __always_inline int reply_send(struct __sk_buff *skb, struct ingress *s)
+__noinline int reply_send(struct __sk_buff *skb, struct ingress *s)
 {
-	struct segment *seg = &s->seg;
-	struct reply *r = &s->reply;
-	__u32 headers = (seg->v6 ? ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct tcphdr)
-				 : ETH_HLEN + sizeof(struct iphdr) + sizeof(struct tcphdr)) +
-			(r->ts ? TCP_TS_BYTES : 0);
 	const struct kac_object *obj = NULL;
-	__u32 done = 0, i;
+	__u32 headers, done = 0, i;
+	struct segment *seg;
+	struct reply *r;
 
+	if (!s)
+		return TC_ACT_SHOT;
+	seg = &s->seg;
+	r = &s->reply;
+	headers = (seg->v6 ? ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct tcphdr)
+			   : ETH_HLEN + sizeof(struct iphdr) + sizeof(struct tcphdr)) +
+		  (r->ts ? TCP_TS_BYTES : 0);
 	if (bpf_skb_load_bytes(skb, 0, s->hdr, ETH_HLEN))
 		return TC_ACT_SHOT;
 	header_build(s->hdr, seg, r);
@@ -597,11 +603,14 @@ static __always_inline void count_verdict(const struct verdict *v)
 }
 
 /* Remember a first request that is ahead of its connection's establishment (kac_early). */
-static __always_inline int early_note(struct __sk_buff *skb, struct ingress *s)
+__noinline int early_note(struct __sk_buff *skb, struct ingress *s)
 {
-	struct segment *seg = &s->seg;
 	struct kac_early e = {};
+	struct segment *seg;
 
+	if (!s)
+		return TC_ACT_UNSPEC;
+	seg = &s->seg;
 	if (!seg->len || (seg->flags & (TCP_SYN | TCP_RST | TCP_FIN)))
 		return TC_ACT_UNSPEC;
 	segment_options(skb, seg);
@@ -638,7 +647,7 @@ int kaccel_ingress(struct __sk_buff *skb)
 	case SEGMENT_TCP:
 		break;
 	case SEGMENT_NOT_TCP:
-		return icmp_translate(skb, cfg, &s->seg.key);
+		return icmp_translate(skb, &s->seg.key);
 	default:
 		return TC_ACT_UNSPEC;
 	}
@@ -664,7 +673,7 @@ int kaccel_ingress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	}
 	if (s->seg.len && !(c->flags & KAC_CONN_OUT))
-		candidate_find(skb, cfg, s);
+		candidate_find(skb, s);
 
 	tag = key_tag(&s->seg.key);
 	bpf_spin_lock(&c->lock);

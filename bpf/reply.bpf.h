@@ -119,8 +119,7 @@ __weak __noinline int csum_packet(struct __sk_buff *skb, struct csum_buffer *buf
 			return -1;
 		sum = bpf_csum_diff(NULL, 0, (__be32 *)buf->bytes, CSUM_BLOCK, sum);
 	}
-	kac_opaque(tail);
-	if (tail > 0 && tail < CSUM_BLOCK) {
+	if (kac_in_range(&tail, CSUM_BLOCK - 1)) {
 		*(__u32 *)&buf->bytes[tail & ~3U] = 0;
 		if (bpf_skb_load_bytes(skb, offset + blocks * CSUM_BLOCK, buf->bytes, tail))
 			return -1;

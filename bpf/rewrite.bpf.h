@@ -20,6 +20,7 @@ struct rewrite {
 	__u32 tsval; /* TSval to send instead, where it differs from the segment's */
 	__u32 in_delta, in_before, gseq, gend;
 	__u32 out_delta, out_before, rstart, rend;
+	__u64 kept[SACK_BLOCKS_MAX]; /* blocks that stay: left edge, right edge */
 	__u32 from[3 + REWRITE_OPTIONS_WORDS];
 	__u32 to[3 + REWRITE_OPTIONS_WORDS];
 };
@@ -56,14 +57,15 @@ static __always_inline __u32 sack_edge(const struct rewrite *rw, __u32 edge, int
  */
 __weak __noinline int rewrite_sack(struct segment *seg, struct rewrite *rw, int to_kernel)
 {
-	__u8 *opt = (__u8 *)&rw->to[3];
-	__u32 blocks, kept = 0, at, i, k;
-	__u32 edges[2 * SACK_BLOCKS_MAX] = {};
+	__u32 blocks, kept = 0, skip, at, i;
+	__u8 *opt;
 
 	if (!seg || !rw)
 		return 0;
+	opt = (__u8 *)&rw->to[3];
 	blocks = ((__u32)seg->sack_len - 2) / 8;
 	at = seg->sack_at - sizeof(struct tcphdr);
+	kac_opaque(at);
 	if (at > TCP_OPTIONS_MAX - 10)
 		return 0;
 	for (i = 0; i < SACK_BLOCKS_MAX; i++) {
@@ -76,26 +78,32 @@ __weak __noinline int rewrite_sack(struct segment *seg, struct rewrite *rw, int 
 		right = sack_edge(rw, load32(&seg->opt[from + 4]), to_kernel);
 		if (rw->sack_strip || left == right)
 			continue;
-		k = kept & (SACK_BLOCKS_MAX - 1);
-		edges[2 * k] = left;
-		edges[2 * k + 1] = right;
+		kac_opaque(kept);
+		rw->kept[kept & (SACK_BLOCKS_MAX - 1)] = (__u64)left << 32 | right;
 		kept++;
 	}
+	kac_opaque(kept);
+	skip = kept ? 8 * (blocks - kept) : seg->sack_len;
 	for (i = 0; i < 2 + 8 * SACK_BLOCKS_MAX; i++) {
-		__u32 skip = 8 * (blocks - kept), n = i - skip, to = at + i;
+		__u32 to = at + i;
 
 		kac_opaque(to);
-		if (i >= seg->sack_len || to >= TCP_OPTIONS_MAX)
+		if (i >= skip || to >= TCP_OPTIONS_MAX)
 			break;
-		if (!kept || i < skip)
-			opt[to] = 1;
-		else if (n == 0)
-			opt[to] = 5;
-		else if (n == 1)
-			opt[to] = 2 + 8 * kept;
-		else
-			opt[to] = edges[((n - 2) / 4) & (2 * SACK_BLOCKS_MAX - 1)] >>
-				  (24 - 8 * ((n - 2) & 3));
+		opt[to] = 1;
+	}
+	for (i = 0; i < SACK_BLOCKS_MAX; i++) {
+		__u32 to = at + skip + 2 + 8 * i;
+
+		kac_opaque(to);
+		if (i >= kept || to < 2 || to > TCP_OPTIONS_MAX - 8)
+			break;
+		if (i == 0) {
+			opt[to - 2] = 5;
+			opt[to - 1] = 2 + 8 * kept;
+		}
+		store32(opt + to, rw->kept[i] >> 32);
+		store32(opt + to + 4, rw->kept[i]);
 	}
 	return 0;
 }
@@ -105,12 +113,15 @@ __weak __noinline int rewrite_sack(struct segment *seg, struct rewrite *rw, int 
  * knows what CHECKSUM_PARTIAL and CHECKSUM_COMPLETE need. Returns 0, or -1 when the packet could
  * not be written: it must then be dropped, for half translated it would be wrong.
  */
-static __always_inline int rewrite_apply(struct __sk_buff *skb, struct segment *seg,
-					 struct rewrite *rw, int to_kernel)
+__weak __noinline int rewrite_apply(struct __sk_buff *skb, struct segment *seg, struct rewrite *rw,
+				    int to_kernel)
 {
-	__u32 len = seg->doff - sizeof(struct tcphdr);
-	__u32 words = 3 * 4;
+	__u32 len, words = 3 * 4;
 	__s64 diff;
+
+	if (!seg || !rw)
+		return -1;
+	len = seg->doff - sizeof(struct tcphdr);
 
 	if (bpf_skb_load_bytes(skb, seg->l4 + 4, rw->from, 12))
 		return -1;
@@ -124,20 +135,16 @@ static __always_inline int rewrite_apply(struct __sk_buff *skb, struct segment *
 			rewrite_sack(seg, rw, to_kernel);
 		if (seg->ts_at) {
 			__u32 at = seg->ts_at - sizeof(struct tcphdr) + 2;
-			__u8 *opt = (__u8 *)&rw->to[3];
 
-			if (at <= TCP_OPTIONS_MAX - 4) {
-				opt[at] = rw->tsval >> 24;
-				opt[at + 1] = rw->tsval >> 16;
-				opt[at + 2] = rw->tsval >> 8;
-				opt[at + 3] = rw->tsval;
-			}
+			kac_opaque(at);
+			if (at <= TCP_OPTIONS_MAX - 4)
+				store32((__u8 *)&rw->to[3] + at, rw->tsval);
 		}
 		if (len == 0 || len > TCP_OPTIONS_MAX)
 			return -1;
 		words += len & ~3U;
 	}
-	if (words > sizeof(rw->from))
+	if (!kac_in_range(&words, sizeof(rw->from)))
 		return -1;
 	diff = bpf_csum_diff(rw->from, words, rw->to, words, 0);
 	if (diff < 0)
@@ -147,7 +154,7 @@ static __always_inline int rewrite_apply(struct __sk_buff *skb, struct segment *
 	if (words > 12) {
 		__u32 n = words - 12;
 
-		if (n > TCP_OPTIONS_MAX ||
+		if (!kac_in_range(&n, TCP_OPTIONS_MAX) ||
 		    bpf_skb_store_bytes(skb, seg->l4 + sizeof(struct tcphdr), &rw->to[3], n, 0))
 			return -1;
 	}

@@ -72,6 +72,14 @@ static __always_inline __u32 load32(const __u8 *p)
 	return (__u32)p[0] << 24 | (__u32)p[1] << 16 | (__u32)p[2] << 8 | p[3];
 }
 
+static __always_inline void store32(__u8 *p, __u32 v)
+{
+	p[0] = v >> 24;
+	p[1] = v >> 16;
+	p[2] = v >> 8;
+	p[3] = v;
+}
+
 /* What RFC 7323 appendix A recommends and most stacks send. */
 #define TCP_TS_HEAD 0x0101080aU
 
@@ -129,7 +137,7 @@ static __always_inline void segment_options(struct __sk_buff *skb, struct segmen
 	seg->sack_len = 0;
 	if (len == 0)
 		return;
-	if (len > TCP_OPTIONS_MAX ||
+	if (!kac_in_range(&len, TCP_OPTIONS_MAX) ||
 	    bpf_skb_load_bytes(skb, seg->l4 + sizeof(struct tcphdr), seg->opt, len)) {
 		seg->plain = 0;
 		return;

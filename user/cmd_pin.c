@@ -102,8 +102,8 @@ static int fail_full(const struct kac_ctx *ctx, struct kac_store *store)
 
 	kac_store_usage(store, &u);
 	return kac_fail(
-		"instance '%s' is full (%u of %u objects, %llu of %llu KiB): raise --memory "
-		"at attach, or unpin something",
+		"instance '%s' is full (%u of %u objects, %llu of %llu KiB): raise --memory or "
+		"--objects at attach, or unpin something",
 		ctx->instance, u.objects, u.object_limit, (unsigned long long)u.bytes_held >> 10,
 		(unsigned long long)u.bytes_limit >> 10);
 }

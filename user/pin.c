@@ -336,7 +336,8 @@ void kac_pin_totals_print(const struct kac_pin_totals *t, FILE *out)
 			plural(t->no_room, "stays", "stay"));
 	if (t->long_names)
 		fprintf(out, "; %u %s a URL that is too long", t->long_names,
-			plural(t->long_names, "file or directory has", "files or directories have"));
+			plural(t->long_names, "file or directory has",
+			       "files or directories have"));
 	if (t->unreadable)
 		fprintf(out, "; %u could not be read", t->unreadable);
 }

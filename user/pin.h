@@ -36,9 +36,9 @@ int kac_pin_file(struct kac_store *store, const struct kac_mime *mime, const cha
 
 /*
  * Pin every regular file below @dir under @prefix (a path; a '/' is added where it lacks one),
- * index.html under its directory's URL too. Names that begin with a dot are left out, symbolic links
- * are followed to files below @dir only. What cannot be pinned is counted in @totals and left to
- * the origin. 0; -errno when @dir cannot be read; -ENOMEM, -EUCLEAN or -EPERM of the store.
+ * index.html under its directory's URL too. Names that begin with a dot are left out, symbolic
+ * links are followed to files below @dir only. What cannot be pinned is counted in @totals and left
+ * to the origin. 0; -errno when @dir cannot be read; -ENOMEM, -EUCLEAN or -EPERM of the store.
  */
 int kac_pin_tree(struct kac_store *store, const struct kac_mime *mime, const char *dir,
 		 const char *authority, const char *prefix, uint64_t ttl_s,

@@ -11,9 +11,18 @@
 
 static void complain(const char *fmt, va_list args)
 {
-	fputs("kaccel: ", stderr);
-	vfprintf(stderr, fmt, args);
-	fputc('\n', stderr);
+	char *text __cleanup_free = NULL, *p;
+
+	if (vasprintf(&text, fmt, args) < 0) {
+		text = NULL;
+		return;
+	}
+	/* Names and arguments are quoted as they came: it is to be one line, and safe to show. */
+	for (p = text; *p; p++) {
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	}
+	fprintf(stderr, "kaccel: %s\n", text);
 }
 
 int kac_fail(const char *fmt, ...)

@@ -168,12 +168,11 @@ struct kac_name_slot {
 	__u16 rank;		 /* enum kac_rank, of a request that has the line */
 	__u8 len;		 /* 0: free */
 	__u8 kind;		 /* enum kac_kind */
-	__u8 pad[4];
 } __attribute__((aligned(8)));
 
-#define KAC_NAME(text, k, r)                                                                      \
-	{                                                                                         \
-		.name = text, .len = sizeof(text) - 1, .kind = KAC_KIND_##k, .rank = KAC_RANK_##r \
+#define KAC_NAME(text, k, r)                                       \
+	{                                                          \
+		text, KAC_RANK_##r, sizeof(text) - 1, KAC_KIND_##k \
 	}
 
 /*
@@ -449,10 +448,11 @@ static __always_inline int kac_line_end(const __u8 *buf, const struct kac_head *
 
 /*
  * Find the name that begins at @at among those that are known. Returns its slot, and its length in
- * @n; NULL when it is none of them, or has not ended.
+ * @n; NULL when it is none of them. One that is completed by bytes beyond the limit may be found:
+ * then its value turns out to be missing.
  */
 static __always_inline const struct kac_name_slot *kac_name_find(const __u8 *buf, __u32 at,
-								 __u32 limit, __u32 *n)
+								 __u32 *n)
 {
 	__u64 w0, w1 = 0, w2 = 0, w3 = 0, colon;
 	const struct kac_name_slot *slot;
@@ -492,7 +492,7 @@ found:
 	slot = &kac_names[index];
 	*n = len;
 	/* Names are the client's to choose: equal hashes say nothing. */
-	if (slot->len != len || !len || at + len >= limit ||
+	if (slot->len != len || !len ||
 	    (kac_name_differs(w0, kac_name_word(slot, 0)) |
 	     kac_name_differs(w1, kac_name_word(slot, 1)) |
 	     kac_name_differs(w2, kac_name_word(slot, 2)) |
@@ -524,7 +524,7 @@ static __always_inline int kac_field_next(struct kac_walk *walk)
 		return KAC_LINE_EMPTY;
 	}
 
-	slot = kac_name_find(buf, at, limit, &n);
+	slot = kac_name_find(buf, at, &n);
 	if (slot) {
 		head->kind = slot->kind;
 		kac_head_rank(head, slot->rank);
@@ -680,7 +680,7 @@ static __always_inline int kac_head_check(const struct kac_head *head)
 	return KAC_LINE_EMPTY;
 }
 
-/* The verdict and reason where the last line was not EMPTY. */
+/* The verdict and reason where the last line was not EMPTY. FIELD: there are too many. */
 static __always_inline void kac_head_fail(struct kac_head *head, __u32 line, __u32 len)
 {
 	if (line == KAC_LINE_MORE && len < KAC_REQ_MAX) {
@@ -828,7 +828,7 @@ static __always_inline int kac_request_line(struct kac_walk *walk)
 	__u32 limit = req->head.limit, at = 4, end, i;
 	__u64 w = kac_word_at(buf, 0), fragment = 0;
 
-	if (limit >= 4 && (__u32)w == KAC_TEXT_GET) {
+	if ((__u32)w == KAC_TEXT_GET) {
 		req->method = KAC_METHOD_GET;
 	} else {
 		at = kac_token_end(buf, 0, limit);
@@ -915,11 +915,8 @@ static __always_inline int kac_request_parse(const __u8 *buf, __u32 len, struct 
 	kac_forget();
 	line = kac_request_line(&walk);
 	if (line == KAC_LINE_FIELD) {
-		req->head.line = KAC_LINE_LONG;
 		kac_loop(KAC_FIELDS_MAX + 1, kac_request_field, &walk);
 		line = req->head.line;
-		if (line == KAC_LINE_FIELD)
-			line = KAC_LINE_LONG;
 	}
 	if (line == KAC_LINE_EMPTY)
 		line = kac_head_check(&req->head);

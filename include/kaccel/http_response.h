@@ -82,11 +82,8 @@ static __always_inline int kac_response_parse(const __u8 *buf, __u32 len, struct
 	kac_forget();
 	line = kac_status_line(&walk);
 	if (line == KAC_LINE_FIELD) {
-		head->line = KAC_LINE_LONG;
 		kac_loop(KAC_FIELDS_MAX + 1, kac_response_field, &walk);
 		line = head->line;
-		if (line == KAC_LINE_FIELD)
-			line = KAC_LINE_LONG;
 	}
 	if (line == KAC_LINE_EMPTY)
 		line = kac_head_check(head);

@@ -82,9 +82,13 @@ static void parse_close(struct parse *p)
 static unsigned int run(struct parse *p, int fd, const __u8 *data, size_t len, int repeat)
 {
 	__u8 frame[FRAME_HEAD + KAC_REQ_MAX] = {};
+	struct bpf_test_run_opts opts = {
+		.sz = sizeof(opts),
+		.data_in = frame,
+		.data_size_in = FRAME_HEAD + len,
+		.repeat = repeat,
+	};
 	__u32 zero = 0;
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = FRAME_HEAD + len,
-		    .repeat = repeat);
 
 	memcpy(frame + FRAME_HEAD, data, len);
 	assert_return_code(bpf_prog_test_run_opts(fd, &opts), errno);

@@ -70,7 +70,7 @@ static inline int instance_make(uint32_t slots, uint32_t slabs)
 		{"conns", BPF_MAP_TYPE_HASH, sizeof(struct kac_conn_key), sizeof(struct kac_conn),
 		 1024, 0},
 		{"names", BPF_MAP_TYPE_HASH, sizeof(struct kac_name), sizeof(struct kac_slot),
-		 slots * 2, 0},
+		 slots, 0},
 		{"objects", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct kac_object), slots,
 		 BPF_F_MMAPABLE},
 		{"arena", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct kac_slab), slabs, BPF_F_MMAPABLE},

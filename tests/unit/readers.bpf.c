@@ -12,7 +12,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 __u64 wanted_hash;
 struct kac_conn_key wanted_conn;
 __u64 delay;
-__u64 whole, torn;
+__u64 whole, torn, lost;
 
 static long nothing(__u32 i, void *ctx)
 {
@@ -67,27 +67,38 @@ static __always_inline void read_slowly(const struct kac_object *o)
 		__sync_fetch_and_add(&whole, 1);
 }
 
-SEC("tc")
-int read_by_name(struct __sk_buff *skb)
+static __always_inline struct kac_object *find_by_name(__u32 *slot)
 {
 	struct kac_slot *leads_to = bpf_map_lookup_elem(&names, &wanted_hash);
 	struct kac_object *o;
-	__u32 slot;
 
 	if (!leads_to)
-		return 0;
-	slot = leads_to->slot;
-	o = bpf_map_lookup_elem(&objects, &slot);
-	if (!o || !o->generation)
-		__sync_fetch_and_add(&torn, 1);
-	else
+		return NULL;
+	*slot = leads_to->slot;
+	o = bpf_map_lookup_elem(&objects, slot);
+	if (o && o->generation)
+		return o;
+	__sync_fetch_and_add(&torn, 1);
+	return NULL;
+}
+
+SEC("tc")
+int read_by_name(struct __sk_buff *skb)
+{
+	__u32 slot;
+	struct kac_object *o = find_by_name(&slot);
+
+	if (o)
 		read_slowly(o);
 	return 0;
 }
 
-/* As a reply that was lost is sent again. */
+/*
+ * Answer in one run, and send the same again in the next; as that begins, the acknowledgement comes
+ * in on another processor.
+ */
 SEC("tc")
-int read_by_connection(struct __sk_buff *skb)
+int answer_and_send_again(struct __sk_buff *skb)
 {
 	struct kac_conn *conn = bpf_map_lookup_elem(&conns, &wanted_conn);
 	struct kac_object *o;
@@ -96,10 +107,25 @@ int read_by_connection(struct __sk_buff *skb)
 
 	if (!conn)
 		return 0;
+	if (!conn->generation) {
+		o = find_by_name(&slot);
+		if (!o)
+			return 0;
+		generation = o->generation;
+		bpf_loop(delay, nothing, NULL, 0);
+		conn->slot = slot;
+		conn->generation = generation;
+		return 0;
+	}
 	slot = conn->slot;
 	generation = conn->generation;
 	o = bpf_map_lookup_elem(&objects, &slot);
-	if (o && generation && o->generation == generation)
-		read_slowly(o);
+	if (!o || o->generation != generation) {
+		__sync_fetch_and_add(&lost, 1);
+		conn->generation = 0;
+		return 0;
+	}
+	conn->generation = 0;
+	read_slowly(o);
 	return 0;
 }

@@ -110,9 +110,9 @@ static void check_pattern(const struct kac_pinned *p, const uint8_t *reply)
 	const char *target = p->target;
 
 	for (i = 0; i < len; i++)
-		assert_int_equal(reply[p->object->head_len + i],
-				 (uint8_t)(target[1 + i % (strlen(target) - 1)] + len * 7 +
-					   i / 251));
+		assert_int_equal(
+			reply[p->object->head_len + i],
+			(uint8_t)(target[1 + i % (strlen(target) - 1)] + len * 7 + i / 251));
 }
 
 /* A sum of our own: the definition of RFC 1071, byte by byte. */
@@ -141,8 +141,8 @@ static void test_reply_and_descriptor(void **state)
 				   "\r\n"
 				   "hello";
 	static const char zeros[KAC_DATE_LEN];
-	struct kac_pin pin = {"example.org:8080", "/a?b=c", 200, "Content-Type: text/plain\r\n",
-			      "hello",		  5,	    0};
+	struct kac_pin pin = {
+		"example.org:8080", "/a?b=c", 200, "Content-Type: text/plain\r\n", "hello", 5, 0};
 	uint8_t reply[KAC_REPLY_MAX];
 	struct kac_pinned p;
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 
 from . import net
@@ -297,14 +296,9 @@ class Env:
 
     def _left_on_devices(self):
         left = []
-        for ns in (self.server,):
-            for dev in ("s0", "lo"):
-                qdisc = ns.run("tc", "qdisc", "show", "dev", dev, check=False).stdout
-                if "clsact" in qdisc:
-                    left.append(f"left: clsact on {dev}")
-            shown = json.loads(ns.run("bpftool", "-j", "net", "show", check=False).stdout or "[]")
-            for entry in shown:
-                left += [f"left: {p}" for p in entry.get("tc", [])]
+        for line in self.server.run("tc", "qdisc", "show", check=False).stdout.splitlines():
+            if "clsact" in line:
+                left.append(f"left: {line}")
         done = run("bpftool", "-j", "cgroup", "show", self.cgroup, check=False)
         if done.returncode == 0 and done.stdout.strip() not in ("", "[]"):
             left.append(f"left on the cgroup: {done.stdout.strip()}")
@@ -368,25 +362,3 @@ def stop(proc):
     for f in (proc.stdin, proc.stdout, proc.stderr):
         if f:
             f.close()
-
-
-def in_background(fn, *args):
-    """Run @fn in a thread; the returned function waits for it and gives or raises its outcome."""
-    box = {}
-
-    def body():
-        try:
-            box["value"] = fn(*args)
-        except BaseException as e:  # pylint: disable=broad-except
-            box["error"] = e
-
-    thread = threading.Thread(target=body, daemon=True)
-    thread.start()
-
-    def join(timeout=30):
-        thread.join(timeout)
-        assert not thread.is_alive(), "the thread did not end"
-        if "error" in box:
-            raise box["error"]
-        return box["value"]
-    return join

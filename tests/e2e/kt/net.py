@@ -6,11 +6,11 @@ Every name begins with kt<pid>, so that what a killed run left can be told from 
 
 import contextlib
 import ctypes
-import json
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -25,6 +25,8 @@ PREFIX = f"kt{os.getpid()}x"
 
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
+SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+BPF_OBJ_GET, BPF_OBJ_GET_INFO_BY_FD = 7, 15
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -211,27 +213,44 @@ class Wire:
         self.proc.stdout.close()
 
 
+def bpf(command, fields):
+    """bpf(2) with the leading bytes of its attribute; a file descriptor or -1."""
+    attr = ctypes.create_string_buffer(fields, 128)
+    return libc.syscall(SYS_BPF, command, attr, len(attr))
+
+
+def bpf_info(fd):
+    """(kind, first four words of the info) of a BPF file descriptor."""
+    kind = re.search(r"bpf[-_](map|prog|link)", os.readlink(f"/proc/self/fd/{fd}"))[1]
+    info = ctypes.create_string_buffer(256)
+    bpf(BPF_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, len(info), ctypes.addressof(info)))
+    return kind, struct.unpack("=4I", info[:16])
+
+
 def pinned_ids(directory):
     """(kind, id) of every map, link and program pinned below @directory, and of the programs that
     the links hold."""
     ids = set()
     for base, _, names in os.walk(directory):
         for name in names:
-            path = os.path.join(base, name)
-            for kind in ("map", "link", "prog"):
-                done = run("bpftool", "-j", kind, "show", "pinned", path, check=False)
-                if done.returncode == 0:
-                    info = json.loads(done.stdout)
-                    info = info[0] if isinstance(info, list) else info
-                    ids.add((kind, info["id"]))
-                    if "prog_id" in info:
-                        ids.add(("prog", info["prog_id"]))
-                    break
+            path = ctypes.create_string_buffer(os.path.join(base, name).encode())
+            fd = bpf(BPF_OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0))
+            if fd < 0:
+                continue
+            kind, words = bpf_info(fd)
+            os.close(fd)
+            ids.add((kind, words[1]))
+            if kind == "link":
+                ids.add(("prog", words[2]))
     return ids
 
 
 def id_alive(kind, number):
-    return run("bpftool", kind, "show", "id", str(number), check=False).returncode == 0
+    fd = bpf({"prog": 13, "map": 14, "link": 30}[kind], struct.pack("=III", number, 0, 0))
+    if fd < 0:
+        return False
+    os.close(fd)
+    return True
 
 
 def remove_cgroup(path):
@@ -253,7 +272,7 @@ def remove_cgroup(path):
 def sweep(mine=False):
     """Remove what runs of the harness that are dead left behind (and, with @mine, this one's)."""
     def stale(name):
-        m = re.match(r"kt(\d+)x", name)
+        m = re.match(r"(?:kaccel-)?kt(\d+)x", name)
         if not m:
             return False
         if int(m[1]) == os.getpid():
