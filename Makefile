@@ -19,7 +19,7 @@ ARCH      := $(shell uname -m | sed -e 's/x86_64/x86/' -e 's/aarch64/arm64/')
 WARN     := -Wall -Wextra -Wshadow -Wno-unused-parameter
 CFLAGS   ?= -O2 -g
 KCFLAGS  := $(CFLAGS) -std=gnu11 $(WARN) -D_GNU_SOURCE -Iinclude -I$(O)
-BPFFLAGS := -O2 -g -std=gnu11 -mcpu=v3 -target bpf -D__TARGET_ARCH_$(ARCH) -D__bpf__ \
+BPFFLAGS := -O2 -g -std=gnu11 -fno-strict-aliasing -mcpu=v3 -target bpf -D__TARGET_ARCH_$(ARCH) -D__bpf__ \
 	    $(WARN) -Wno-address-of-packed-member -Wno-compare-distinct-pointer-types \
 	    -Iinclude -I. -Ibpf -isystem /usr/include/$(MULTIARCH)
 LDLIBS   := -lbpf -lmicrohttpd -ljansson

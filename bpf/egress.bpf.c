@@ -115,6 +115,8 @@ static __always_inline void learn(struct kac_conn *c, struct egress *s)
 		return;
 	if (after(seg->ack, c->k_ack))
 		c->k_ack = seg->ack;
+	if (after(c->k_ack + c->in_delta, c->c_next))
+		connection_out(c, KAC_OUT_UNSEEN, &s->out);
 	c->wnd = seg->wnd;
 	c->ttl = seg->ttl;
 	c->tos = seg->tos & ~INET_ECN_MASK;
@@ -125,11 +127,12 @@ static __always_inline void learn(struct kac_conn *c, struct egress *s)
 }
 
 /* Under the lock. */
-static __always_inline int decide(struct kac_conn *c, struct egress *s)
+static __always_inline int decide(struct kac_conn *c, struct egress *s, __u32 ifindex)
 {
 	const struct segment *seg = &s->seg;
 	struct rewrite *rw = &s->rw;
 
+	c->ifindex = ifindex;
 	learn(c, s);
 	rw->wnd = seg->wnd;
 	rw->tsval = seg->tsval;
@@ -164,9 +167,25 @@ static __always_inline int decide(struct kac_conn *c, struct egress *s)
 static __always_inline void connection_reborn(struct kac_conn *c, __u64 tag)
 {
 	bpf_spin_lock(&c->lock);
-	if (c->tag == tag)
+	if (c->tag == tag && (c->flags & KAC_CONN_CLOSED))
 		c->flags |= KAC_CONN_REBORN | KAC_CONN_OUT;
 	bpf_spin_unlock(&c->lock);
+}
+
+/*
+ * Whether the segment leaves by the device of its socket's route. Another device sees it too where
+ * devices stand on top of each other (S14); but when the route has changed, this is the one now.
+ */
+static __always_inline int device_of_route(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct tcp_sock *tp;
+
+	if (!sk)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	return tp && BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.sk_dst_cache, dev, ifindex) ==
+			     (int)skb->ifindex;
 }
 
 SEC("tc")
@@ -188,13 +207,15 @@ int kaccel_egress(struct __sk_buff *skb)
 	if (segment_parse(skb, &s->seg, 0, cfg->port) != SEGMENT_TCP)
 		return TC_ACT_UNSPEC;
 	c = bpf_map_lookup_elem(&conns, &s->seg.key);
-	if (!c || c->ifindex != skb->ifindex)
+	if (!c)
 		return TC_ACT_UNSPEC;
 	tag = key_tag(&s->seg.key);
 	if (s->seg.flags & TCP_SYN) {
 		connection_reborn(c, tag);
 		return TC_ACT_UNSPEC;
 	}
+	if (c->ifindex != skb->ifindex && !device_of_route(skb))
+		return TC_ACT_UNSPEC;
 	if (bpf_skb_load_bytes(skb, 0, s->mac, sizeof(s->mac)))
 		return TC_ACT_UNSPEC;
 	s->out = 0;
@@ -208,7 +229,7 @@ int kaccel_egress(struct __sk_buff *skb)
 	bpf_spin_lock(&c->lock);
 	live = c->tag == tag && !(c->flags & KAC_CONN_REBORN);
 	if (live)
-		action = decide(c, s);
+		action = decide(c, s, skb->ifindex);
 	bpf_spin_unlock(&c->lock);
 
 	if (s->out)

@@ -48,8 +48,9 @@ static __always_inline void icmp_learn_mtu(struct kac_conn *c, __u32 seq, __u32 
 		c->mss = mtu - headers;
 }
 
-__noinline int icmp_translate(struct __sk_buff *skb, struct kac_conn_key *key)
+__noinline int icmp_translate(struct __sk_buff *skb)
 {
+	struct kac_conn_key key = {};
 	struct kac_config *cfg = config_get();
 	__u32 at, quote_at, seq, mtu = 0;
 	struct icmp_quote quote;
@@ -58,7 +59,7 @@ __noinline int icmp_translate(struct __sk_buff *skb, struct kac_conn_key *key)
 	__u64 tag;
 	int live;
 
-	if (!cfg || !key || skb->vlan_present)
+	if (!cfg || skb->vlan_present)
 		return TC_ACT_UNSPEC;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		struct iphdr ip;
@@ -76,8 +77,8 @@ __noinline int icmp_translate(struct __sk_buff *skb, struct kac_conn_key *key)
 		if (icmp.type == ICMP_DEST_UNREACH && icmp.code == ICMP_FRAG_NEEDED)
 			mtu = bpf_ntohl(icmp.info) & 0xffff;
 		quote_at = at + sizeof(icmp) + ip.ihl * 4;
-		key_map_v4(key->server, ip.saddr);
-		key_map_v4(key->client, ip.daddr);
+		key_map_v4(key.server, ip.saddr);
+		key_map_v4(key.client, ip.daddr);
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr ip6;
 
@@ -93,21 +94,21 @@ __noinline int icmp_translate(struct __sk_buff *skb, struct kac_conn_key *key)
 		if (icmp.type == ICMPV6_PKT_TOOBIG)
 			mtu = bpf_ntohl(icmp.info);
 		quote_at = at + sizeof(icmp) + sizeof(ip6);
-		__builtin_memcpy(key->server, &ip6.saddr, 16);
-		__builtin_memcpy(key->client, &ip6.daddr, 16);
+		__builtin_memcpy(key.server, &ip6.saddr, 16);
+		__builtin_memcpy(key.client, &ip6.daddr, 16);
 	} else {
 		return TC_ACT_UNSPEC;
 	}
 	if (bpf_skb_load_bytes(skb, quote_at, &quote, sizeof(quote)) ||
 	    (cfg->port && quote.source != bpf_htons(cfg->port)))
 		return TC_ACT_UNSPEC;
-	key->server_port = quote.source;
-	key->client_port = quote.dest;
-	c = bpf_map_lookup_elem(&conns, key);
-	if (!c || c->ifindex != skb->ifindex)
+	key.server_port = quote.source;
+	key.client_port = quote.dest;
+	c = bpf_map_lookup_elem(&conns, &key);
+	if (!c)
 		return TC_ACT_UNSPEC;
 	seq = bpf_ntohl(quote.seq);
-	tag = key_tag(key);
+	tag = key_tag(&key);
 	bpf_spin_lock(&c->lock);
 	live = c->tag == tag && !(c->flags & KAC_CONN_REBORN);
 	if (live) {

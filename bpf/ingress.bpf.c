@@ -165,6 +165,11 @@ static __always_inline int connection_ready(const struct kac_conn *c, const stru
 	*reason = KAC_PASS_BUSY;
 	if (c->pending || c->request_left || c->response_left)
 		return 0;
+	/* What was lost behind us the client must still be asked for: a reply would acknowledge it.
+	 */
+	*reason = KAC_PASS_SEQUENCE;
+	if (seg->seq != c->k_ack + c->in_delta)
+		return 0;
 	*reason = KAC_PASS_UNACKED;
 	if (seg->ack != c->k_next + c->out_delta)
 		return 0;
@@ -267,8 +272,8 @@ static __always_inline void answer_again(struct kac_conn *c, struct ingress *s)
 	r->seq = c->c_ack;
 	r->flags = TCP_ACK | TCP_PSH;
 	if (c->timeouts > 2 && small < c->mss)
-		r->piece = small;
-	else if (r->len > c->mss)
+		c->mss = small;
+	if (r->len > c->mss)
 		r->piece = c->mss;
 	if (r->len > r->piece)
 		c->flags |= KAC_CONN_PIECES;
@@ -292,14 +297,14 @@ static __always_inline int sack_asks(const struct kac_conn *c, const struct segm
 }
 
 /* A segment without payload: an acknowledgement, perhaps with FIN or RST. */
-static __always_inline void decide_bare(struct kac_conn *c, struct ingress *s, int outstanding)
+static __always_inline void decide_bare(struct kac_conn *c, struct ingress *s, int outstanding,
+					int advanced)
 {
 	const struct segment *seg = &s->seg;
 	struct verdict *v = &s->verdict;
 
-	if (seg->flags & (TCP_FIN | TCP_RST | TCP_SYN)) {
-		if (!(seg->flags & TCP_SYN))
-			connection_out(c, KAC_OUT_FIN, &v->out);
+	if (seg->flags & (TCP_FIN | TCP_RST)) {
+		connection_out(c, KAC_OUT_FIN, &v->out);
 		if ((seg->flags & TCP_FIN) && seg->seq == c->c_next)
 			c->c_next++;
 		return;
@@ -320,10 +325,14 @@ static __always_inline void decide_bare(struct kac_conn *c, struct ingress *s, i
 		v->up = 1;
 		return;
 	}
-	/* Of no news to the kernel: it acknowledges a reply, and says nothing else (S3). */
-	if (c->in_delta && seg->seq == c->c_next && after(seg->ack, c->rstart) &&
-	    !after(seg->ack, c->rend) && c->k_una == c->rend - c->out_delta &&
-	    s->rw.wnd == c->up_wnd)
+	/*
+	 * Of no news to the kernel (S3): this very segment acknowledges bytes of a reply, and
+	 * nothing else has changed. The same acknowledgement once more is the client's answer to a
+	 * probe, or tells of a loss, and goes up.
+	 */
+	if (advanced && !seg->sack_at && seg->seq == c->c_next && after(seg->ack, c->rstart) &&
+	    !after(seg->ack, c->rend) && c->k_next == c->rend - c->out_delta &&
+	    c->k_una == c->k_next && wnd_to_kernel(c, seg->ack, seg->wnd) == c->up_wnd)
 		v->action = ACT_CONSUME;
 }
 
@@ -371,6 +380,36 @@ static __always_inline void decide_payload(struct kac_conn *c, struct ingress *s
 }
 
 /*
+ * Whether to believe what the segment says of the connection: its checksum is good, its numbers are
+ * near what is expected (RFC 5961 5.2), and the kernel will not drop it for its timestamp (RFC 7323
+ * 5.3). Any other is translated as it is and changes nothing.
+ */
+static __always_inline int segment_credible(const struct kac_conn *c, const struct segment *seg)
+{
+	if (seg->seq - (c->c_next - SEQ_PLAUSIBLE) >= 2 * SEQ_PLAUSIBLE)
+		return 0;
+	if (seg->flags & TCP_RST)
+		return 1;
+	if (!(seg->flags & TCP_ACK) || after(seg->ack, c->k_next + c->out_delta) ||
+	    before(seg->ack, c->c_ack - SEQ_PLAUSIBLE))
+		return 0;
+	return !seg->len || !(c->flags & KAC_CONN_TS) ||
+	       (seg->ts_at && !before(seg->tsval, c->ts_recent));
+}
+
+/* Segments come in by one device, the first that shows them to us (S14). */
+static __always_inline void device_check(struct kac_conn *c, __u32 ifindex, __u32 *out)
+{
+	if (c->in_ifindex && c->in_ifindex != ifindex && !(c->in_delta | c->out_delta)) {
+		/* Devices on top of each other show each segment twice: nothing is answered. */
+		connection_out(c, KAC_OUT_DEVICE, out);
+		return;
+	}
+	/* An answered connection has one device only: its route has changed. */
+	c->in_ifindex = ifindex;
+}
+
+/*
  * Under the lock. What the segment tells of the client is taken in first; then the segment gets its
  * verdict; then, if it goes to the kernel, its numbers.
  */
@@ -379,25 +418,27 @@ static __always_inline void decide(struct kac_conn *c, struct ingress *s, __u32 
 	const struct segment *seg = &s->seg;
 	struct verdict *v = &s->verdict;
 	int had_fin = !!(seg->flags & TCP_FIN);
-	int outstanding = reply_outstanding(c);
+	int outstanding = reply_outstanding(c), advanced = 0;
 	__u32 ack;
 
 	v->action = ACT_TRANSLATE;
 	c->seen_ns = s->now;
 	splice_age(c);
-	if (seg->seq - (c->c_next - SEQ_PLAUSIBLE) < 2 * SEQ_PLAUSIBLE && (seg->flags & TCP_ACK)) {
-		if (after(seg->ack, c->c_ack) && !after(seg->ack, c->k_next + c->out_delta)) {
+	device_check(c, ifindex, &v->out);
+	if (s->reply.csum >= CSUM_GOOD && segment_credible(c, seg)) {
+		if ((seg->flags & TCP_ACK) && after(seg->ack, c->c_ack) &&
+		    !after(seg->ack, c->k_next + c->out_delta)) {
 			c->c_ack = seg->ack;
 			c->timeouts = 0;
+			advanced = 1;
 		}
 		if (seg->ts_at && !after(seg->seq, c->c_next) && after(seg->tsval, c->ts_recent))
 			c->ts_recent = seg->tsval;
+		if (seg->len)
+			decide_payload(c, s, ifindex, had_fin);
+		else
+			decide_bare(c, s, outstanding, advanced);
 	}
-	s->rw.wnd = wnd_to_kernel(c, seg->ack, seg->wnd);
-	if (seg->len)
-		decide_payload(c, s, ifindex, had_fin);
-	else
-		decide_bare(c, s, outstanding);
 	if (!reply_outstanding(c)) {
 		c->generation = 0;
 		c->flags &= ~KAC_CONN_CLAMPED;
@@ -407,6 +448,7 @@ static __always_inline void decide(struct kac_conn *c, struct ingress *s, __u32 
 
 	s->rw.seq = seq_to_kernel(c, seg->seq, v->up ? 0 : seg->len);
 	s->rw.ack = ack_to_kernel(c, seg->ack);
+	s->rw.wnd = wnd_to_kernel(c, seg->ack, seg->wnd);
 	s->rw.tsval = seg->tsval;
 	s->rw.sack_strip = before(seg->ack, c->rend);
 	s->rw.changed = s->rw.seq != seg->seq || s->rw.ack != seg->ack || s->rw.wnd != seg->wnd ||
@@ -435,6 +477,9 @@ static __always_inline int ack_up(struct __sk_buff *skb, struct ingress *s)
 	if (doff < sizeof(*tcp) || !kac_in_range(&doff, sizeof(*tcp) + TCP_OPTIONS_MAX))
 		return TC_ACT_SHOT;
 	len = l4 + doff;
+	/* Growing makes CHECKSUM_COMPLETE NONE; its sum is of bytes that are no more. */
+	if (s->reply.csum == CSUM_COMPLETE && bpf_skb_change_tail(skb, skb->len + 1, 0))
+		return TC_ACT_SHOT;
 	if (bpf_skb_change_tail(skb, len, 0))
 		return TC_ACT_SHOT;
 	if (seg->v6) {
@@ -444,7 +489,7 @@ static __always_inline int ack_up(struct __sk_buff *skb, struct ingress *s)
 
 		ip->tot_len = bpf_htons(sizeof(*ip) + doff);
 		ip->check = 0;
-		ip->check = ~csum_fold(csum_words((const __u32 *)ip, sizeof(*ip) / 4));
+		ip->check = ~csum_fold(csum_words(ip, sizeof(*ip) / 4));
 	}
 	tcp = (void *)(s->saved + l4);
 	tcp->seq = bpf_htonl(s->rw.seq);
@@ -461,7 +506,7 @@ static __always_inline int ack_up(struct __sk_buff *skb, struct ingress *s)
 		opt[at] = 1;
 	}
 	tcp->check = 0;
-	if (s->reply.partial)
+	if (s->reply.csum == CSUM_PARTIAL)
 		tcp->check = csum_fold(csum_pseudo(&seg->key, doff));
 	else
 		tcp->check = ~csum_fold(csum_pseudo(&seg->key, doff) +
@@ -507,7 +552,7 @@ static __always_inline __s64 payload_put(struct __sk_buff *skb, struct ingress *
 		if (bpf_skb_store_bytes(skb, headers + first - at, s->date.text + skip, n, 0))
 			return -1;
 	}
-	if (s->reply.partial)
+	if (s->reply.csum == CSUM_PARTIAL)
 		return 0;
 	if (at == 0 && len == obj->length)
 		return obj->csum + (date ? csum_at(s->date.csum, date) : 0);
@@ -602,22 +647,31 @@ static __always_inline void count_verdict(const struct verdict *v)
 		count(v->out);
 }
 
-/* Remember a first request that is ahead of its connection's establishment (kac_early). */
+/*
+ * Remember a first request that is ahead of its connection's establishment (kac_early). A second
+ * one that is ahead as well is not followed. Where the connection has been established meanwhile,
+ * on another processor, it has not seen the note.
+ */
 __noinline int early_note(struct __sk_buff *skb, struct ingress *s)
 {
-	struct kac_early e = {};
+	struct kac_early e = {}, *noted;
+	struct kac_conn_key key;
 	struct segment *seg;
+	struct kac_conn *c;
+	__u32 out = 0;
 
 	if (!s)
 		return TC_ACT_UNSPEC;
 	seg = &s->seg;
-	if (!seg->len || (seg->flags & (TCP_SYN | TCP_RST | TCP_FIN)))
+	if (!seg->len || (seg->flags & (TCP_SYN | TCP_RST)))
 		return TC_ACT_UNSPEC;
+	key = seg->key;
 	segment_options(skb, seg);
 	e.seq = seg->seq;
 	e.end = seg->seq + seg->len;
 	e.tsval = seg->ts_at ? seg->tsval : 0;
-	if (!request_load(skb, s)) {
+	noted = bpf_map_lookup_elem(&early, &key);
+	if (!(noted && noted->seq != e.seq) && !(seg->flags & TCP_FIN) && !request_load(skb, s)) {
 		__u32 verdict = s->request.head.verdict;
 
 		e.known = (verdict == KAC_HEAD_ANSWERABLE || verdict == KAC_HEAD_FRAMED) &&
@@ -625,7 +679,16 @@ __noinline int early_note(struct __sk_buff *skb, struct ingress *s)
 			  !(s->request.head.flags & (KAC_F_CHUNKED | KAC_F_CLOSE | KAC_F_UPGRADE));
 		e.head = s->request.method == KAC_METHOD_HEAD;
 	}
-	bpf_map_update_elem(&early, &seg->key, &e, BPF_ANY);
+	bpf_map_update_elem(&early, &key, &e, BPF_ANY);
+	c = bpf_map_lookup_elem(&conns, &key);
+	if (!c)
+		return TC_ACT_UNSPEC;
+	bpf_spin_lock(&c->lock);
+	if (c->tag == key_tag(&key))
+		connection_out(c, KAC_OUT_FIRST, &out);
+	bpf_spin_unlock(&c->lock);
+	if (out)
+		count(out);
 	return TC_ACT_UNSPEC;
 }
 
@@ -647,7 +710,7 @@ int kaccel_ingress(struct __sk_buff *skb)
 	case SEGMENT_TCP:
 		break;
 	case SEGMENT_NOT_TCP:
-		return icmp_translate(skb, &s->seg.key);
+		return icmp_translate(skb);
 	default:
 		return TC_ACT_UNSPEC;
 	}
@@ -658,16 +721,19 @@ int kaccel_ingress(struct __sk_buff *skb)
 		/* Without a port this would be every segment of every connection. */
 		return cfg->port ? early_note(skb, s) : TC_ACT_UNSPEC;
 	}
-	if (c->ifindex != skb->ifindex)
-		return TC_ACT_UNSPEC;
 
+	/* Of a new incarnation, or of nothing: the kernel knows, and answers a live one's client.
+	 */
+	if (s->seg.flags & TCP_SYN)
+		return TC_ACT_UNSPEC;
 	__builtin_memset(&s->verdict, 0, sizeof(s->verdict));
 	s->now = bpf_ktime_get_ns();
 	s->refresh = cfg->refresh_ns ? cfg->refresh_ns : REFRESH_NS;
 	s->cand.draining = cfg->flags & KAC_CONFIG_DRAINING;
 	s->cand.found = 0;
 	segment_options(skb, &s->seg);
-	if (!csum_verify(skb, &s->seg, &s->csum, &s->reply.partial)) {
+	s->reply.csum = csum_verify(skb, &s->seg, &s->csum);
+	if (s->reply.csum == CSUM_WRONG) {
 		/* As wrong as it came, it goes to the kernel, which drops it. */
 		count(KAC_PASS_CHECKSUM);
 		return TC_ACT_UNSPEC;

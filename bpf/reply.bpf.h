@@ -40,9 +40,8 @@ struct reply {
 	__u8 ts;
 	__u8 ttl;
 	__u8 tos;
-	__u8 l2;      /* smac and dmac are set; else the segment's own, swapped */
-	__u8 partial; /* the skb is CHECKSUM_PARTIAL: the check field holds the pseudo-header's sum
-		       */
+	__u8 l2;   /* smac and dmac are set; else the segment's own, swapped */
+	__u8 csum; /* enum csum_state of the client's segment, and so of what is made of it */
 	__u8 smac[6];
 	__u8 dmac[6];
 };
@@ -53,30 +52,10 @@ struct date_text {
 	__u8 text[64]; /* KAC_DATE_LEN of them, the rest zero: any part of it may be copied */
 };
 
-static __always_inline __u16 csum_fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
 /* The sum of bytes that begin at an odd offset is that at an even one, swapped (RFC 1071 2(B)). */
 static __always_inline __u32 csum_at(__u32 sum, __u32 offset)
 {
 	return offset & 1 ? __builtin_bswap16(csum_fold(sum)) : sum;
-}
-
-static __always_inline __u64 csum_words(const __u32 *w, __u32 n)
-{
-	__u64 sum = 0;
-	__u32 i;
-
-#pragma unroll
-	for (i = 0; i < n; i++)
-		sum += w[i];
-	return sum;
 }
 
 /* IPv4-mapped addresses sum to IPv4's once the constant ffff is taken as the zero it is. */
@@ -92,7 +71,7 @@ __weak __noinline int date_update(struct date_text *d, __u32 utc)
 		return 0;
 	clock_format(utc, d->text);
 	d->utc = utc;
-	d->csum = csum_fold(csum_words((const __u32 *)d->text, 32 / 4));
+	d->csum = csum_fold(csum_words(d->text, 32 / 4));
 	return 0;
 }
 
@@ -128,30 +107,42 @@ __weak __noinline int csum_packet(struct __sk_buff *skb, struct csum_buffer *buf
 	return csum_fold(sum);
 }
 
+/* What is known of a segment's checksum. */
+enum csum_state {
+	CSUM_WRONG,
+	CSUM_UNKNOWN, /* a fragment, or too long to be summed here: translated, and believed nothing
+		       */
+	CSUM_GOOD,    /* verified by the device, or by us */
+	CSUM_COMPLETE, /* verified, and the device's own sum of the packet stands in the skb */
+	CSUM_PARTIAL, /* never was on a wire: the check field holds the pseudo-header's sum alone */
+};
+
 /*
- * Whether the segment's checksum is known to be right: CHECKSUM_PARTIAL (the check field holds the
- * pseudo-header's sum, and nothing has been on a wire), verified by the device, or by us. Sets
- * *@partial. Fragments and what is too long to be summed here count as right: they are translated,
- * which keeps a wrong sum wrong, and never answered.
+ * A program cannot read skb->ip_summed, but the helpers that change it tell: raising the level
+ * makes CHECKSUM_NONE the CHECKSUM_UNNECESSARY that a query then finds, and only CHECKSUM_COMPLETE
+ * takes an update. What was NONE stays raised when it is found right, and is reset when not.
  */
 static __always_inline int csum_verify(struct __sk_buff *skb, const struct segment *seg,
-				       struct csum_buffer *buf, __u8 *partial)
+				       struct csum_buffer *buf)
 {
 	__u32 tcp_len = seg->doff + seg->len;
-	__u64 pseudo = csum_pseudo(&seg->key, tcp_len);
-	int sum;
+	int sum, none = 0;
 
-	*partial = 0;
 	if (bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) >= 0)
-		return 1;
-	if (seg->check == csum_fold(pseudo)) {
-		*partial = 1;
-		return 1;
-	}
+		return CSUM_GOOD;
 	if (seg->options || tcp_len > SEGMENT_MAX)
-		return 1;
+		return CSUM_UNKNOWN;
+	bpf_csum_level(skb, BPF_CSUM_LEVEL_INC);
+	if (bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) >= 0)
+		none = 1;
+	else if (bpf_csum_update(skb, 0) < 0)
+		return CSUM_PARTIAL;
 	sum = csum_packet(skb, buf, seg->l4, tcp_len);
-	return sum >= 0 && csum_fold(pseudo + sum) == 0xffff;
+	if (sum >= 0 && csum_fold(csum_pseudo(&seg->key, tcp_len) + sum) == 0xffff)
+		return none ? CSUM_GOOD : CSUM_COMPLETE;
+	if (none)
+		bpf_csum_level(skb, BPF_CSUM_LEVEL_RESET);
+	return CSUM_WRONG;
 }
 
 /* The segment's Ethernet addresses in @hdr, for a packet that goes back. */
@@ -246,7 +237,7 @@ static __always_inline void header_finish(__u8 *hdr, const struct segment *seg,
 	((__u8 *)tcp)[13] = flags;
 	tcp->check = 0;
 	sum = csum_pseudo(&seg->key, tcp_len);
-	if (r->partial) {
+	if (r->csum == CSUM_PARTIAL) {
 		tcp->check = csum_fold(sum);
 		return;
 	}

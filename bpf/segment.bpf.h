@@ -67,6 +67,28 @@ static __always_inline int before(__u32 a, __u32 b)
 
 #define after(a, b) before(b, a)
 
+static __always_inline __u16 csum_fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* Ones' complement sum, not folded, of @n words. */
+static __always_inline __u64 csum_words(const void *from, __u32 n)
+{
+	const __u32 *w = from;
+	__u64 sum = 0;
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < n; i++)
+		sum += w[i];
+	return sum;
+}
+
 static __always_inline __u32 load32(const __u8 *p)
 {
 	return (__u32)p[0] << 24 | (__u32)p[1] << 16 | (__u32)p[2] << 8 | p[3];
@@ -232,6 +254,9 @@ static __always_inline int segment_parse(struct __sk_buff *skb, struct segment *
 		key_map_v4(from_client ? seg->key.server : seg->key.client, ip->daddr);
 		total = bpf_ntohs(ip->tot_len);
 		total = total ? total + ETH_HLEN : skb->len;
+		if (from_client && !seg->options &&
+		    csum_fold(csum_words(ip, sizeof(*ip) / 4)) != 0xffff)
+			return SEGMENT_NOT_IP;
 	} else {
 		struct ipv6hdr *ip6 = data + ETH_HLEN;
 		__u8 *hop = (void *)(ip6 + 1);

@@ -16,6 +16,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
  * (TCP_TIMEWAIT_LEN). */
 #define TIME_WAIT_NS (60ULL * 1000000000)
 
+/* A socket that is aborted sends a RST after it says that it is closed, and nothing else. */
+#define ABORT_NS (1ULL * 1000000000)
+
 /* CLOCK_MONOTONIC of time.h, which does not compile for BPF. */
 #define KAC_CLOCK_MONOTONIC 1
 
@@ -94,31 +97,52 @@ static __always_inline int sock_read(struct bpf_sock_ops *ops, struct kac_conn *
 	return 0;
 }
 
-/* Begin with a first request that was ahead of the establishment (kac_early). */
-static __always_inline void early_take(const struct kac_conn_key *key, struct kac_conn *c,
-				       __u32 *out)
+/*
+ * Begin with a first request that was ahead of the establishment (kac_early). The entry stands
+ * already: a note that comes after this look finds it.
+ */
+static __always_inline void early_take(const struct kac_conn_key *key, struct kac_conn *c)
 {
-	struct kac_early *e = bpf_map_lookup_elem(&early, key);
+	struct kac_early *noted = bpf_map_lookup_elem(&early, key), e;
+	__u32 out = 0;
 
-	if (!e)
+	if (!noted)
 		return;
-	if (e->seq == c->c_next && after(e->end, e->seq)) {
-		c->c_next = e->end;
+	e = *noted;
+	bpf_spin_lock(&c->lock);
+	if (e.seq != c->c_next || !e.known || c->pending) {
+		connection_out(c, KAC_OUT_FIRST, &out);
+	} else {
+		c->c_next = e.end;
 		c->pending = 1;
-		c->pending_head = e->head;
-		if (e->tsval)
-			c->ts_recent = e->tsval;
-		if (!e->known)
-			connection_out(c, KAC_OUT_FIRST, out);
+		c->pending_head = e.head;
+		if (e.tsval)
+			c->ts_recent = e.tsval;
 	}
+	bpf_spin_unlock(&c->lock);
 	bpf_map_delete_elem(&early, key);
+	if (out)
+		count(out);
+}
+
+/* An element that is given up must not be taken for its connection's by who still holds it. */
+static __always_inline void connection_forget(struct kac_conn *c)
+{
+	bpf_spin_lock(&c->lock);
+	c->tag = 0;
+	bpf_spin_unlock(&c->lock);
+}
+
+/* Link-local addresses mean something else on each link, and keys have no scope. */
+static __always_inline int is_link_local(const __u32 addr[4])
+{
+	return (addr[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
 static __always_inline void connection_begin(struct bpf_sock_ops *ops, const struct kac_config *cfg)
 {
 	struct kac_conn_key key = {};
-	struct kac_conn c = {};
-	__u32 out = 0;
+	struct kac_conn c = {}, *made;
 
 	if ((cfg->port && ops->local_port != cfg->port) || (cfg->flags & KAC_CONFIG_DRAINING))
 		return;
@@ -126,11 +150,11 @@ static __always_inline void connection_begin(struct bpf_sock_ops *ops, const str
 		count(KAC_CNT_NOT_ENROLLED);
 		return;
 	}
-	if (sock_read(ops, &c)) {
+	sock_key(ops, &key);
+	if (is_link_local(key.client) || sock_read(ops, &c)) {
 		count(KAC_CNT_NOT_ENROLLED);
 		return;
 	}
-	sock_key(ops, &key);
 	if (key.server[0] | key.server[1] | (key.server[2] ^ bpf_htonl(0xffff)))
 		c.flags |= KAC_CONN_V6;
 	c.tag = key_tag(&key);
@@ -147,29 +171,35 @@ static __always_inline void connection_begin(struct bpf_sock_ops *ops, const str
 	c.mss = ops->mss_cache;
 	c.rtt_us = ops->srtt_us >> 3;
 	c.origin_ns = bpf_ktime_get_ns();
-	c.up_wnd = 0;
-	early_take(&key, &c, &out);
 	if (ops->bytes_received)
-		connection_out(&c, KAC_OUT_FIRST, &out);
+		c.flags |= KAC_CONN_OUT;
+	made = bpf_map_lookup_elem(&conns, &key);
+	if (made)
+		connection_forget(made);
 	if (bpf_map_update_elem(&conns, &key, &c, BPF_ANY)) {
 		count(KAC_CNT_FULL);
 		return;
 	}
+	made = bpf_map_lookup_elem(&conns, &key);
+	if (made)
+		early_take(&key, made);
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	count(KAC_CNT_ENROLLED);
-	if (out)
-		count(out);
 }
 
-/* Runs TIME_WAIT_NS after the close, and again until that long passed without a segment. */
+/* Runs linger_ns after the close, and again until that long passed without a segment. */
 static int connection_expire(void *map, struct kac_conn_key *key, struct kac_conn *c)
 {
 	__u64 now = bpf_ktime_get_ns();
 
-	if (now - c->seen_ns < TIME_WAIT_NS) {
-		bpf_timer_start(&c->end, TIME_WAIT_NS - (now - c->seen_ns), 0);
+	if (!(c->flags & KAC_CONN_CLOSED))
+		return 0;
+	if (now - c->seen_ns < c->linger_ns) {
+		bpf_timer_start(&c->end, c->linger_ns - (now - c->seen_ns), 0);
 		return 0;
 	}
+	/* As connection_forget(), without the lock: 6.1 lets no timer take one. */
+	c->tag = 0;
 	bpf_map_delete_elem(map, key);
 	return 0;
 }
@@ -192,18 +222,22 @@ static __always_inline void connection_end(struct bpf_sock_ops *ops)
 		return;
 	bpf_spin_lock(&c->lock);
 	c->flags |= KAC_CONN_CLOSED | KAC_CONN_OUT;
-	spliced = c->in_delta || c->out_delta;
+	spliced = (c->in_delta || c->out_delta) && old != BPF_TCP_LAST_ACK;
+	if (!spliced)
+		c->tag = 0;
 	bpf_spin_unlock(&c->lock);
 	count(KAC_CNT_ENDED);
-	if (!spliced || old == BPF_TCP_LAST_ACK) {
+	if (!spliced) {
 		bpf_map_delete_elem(&conns, &key);
 		return;
 	}
 	c->seen_ns = bpf_ktime_get_ns();
+	c->linger_ns =
+		old == BPF_TCP_ESTABLISHED || old == BPF_TCP_CLOSE_WAIT ? ABORT_NS : TIME_WAIT_NS;
 	if (bpf_timer_init(&c->end, &conns, KAC_CLOCK_MONOTONIC) ||
 	    bpf_timer_set_callback(&c->end, connection_expire))
 		return;
-	bpf_timer_start(&c->end, TIME_WAIT_NS, 0);
+	bpf_timer_start(&c->end, c->linger_ns, 0);
 }
 
 SEC("sockops")

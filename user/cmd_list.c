@@ -114,33 +114,30 @@ static void print_text(const struct listing *l)
 int cmd_list(const struct kac_ctx *ctx, int argc, char **argv)
 {
 	struct kac_store *store __cleanup_store = NULL;
-	struct listing *l __cleanup_free = NULL;
+	struct listing l = {0};
 	int err, status = KAC_EXIT_OK;
 	size_t i;
 
 	if (argc != 1)
 		return kac_usage("list: unknown argument '%s': it takes none", argv[1]);
-	l = calloc(1, sizeof(*l));
-	if (!l)
-		return kac_fail("out of memory");
 	err = kac_store_open(ctx, true, &store);
 	if (err)
 		return kac_fail_instance(ctx, err);
-	l->store = store;
-	err = kac_store_each(store, add_row, l);
-	if (l->count)
-		qsort(l->rows, l->count, sizeof(*l->rows), compare);
+	l.store = store;
+	err = kac_store_each(store, add_row, &l);
+	if (l.count)
+		qsort(l.rows, l.count, sizeof(*l.rows), compare);
 	if (err)
 		status = kac_fail("list: %s", strerror(-err));
 	else if (ctx->json)
-		status = print_json(l);
+		status = print_json(&l);
 	else
-		print_text(l);
-	for (i = 0; i < l->count; i++) {
-		free(l->rows[i].authority);
-		free(l->rows[i].target);
-		free(l->rows[i].type);
+		print_text(&l);
+	for (i = 0; i < l.count; i++) {
+		free(l.rows[i].authority);
+		free(l.rows[i].target);
+		free(l.rows[i].type);
 	}
-	free(l->rows);
+	free(l.rows);
 	return status;
 }

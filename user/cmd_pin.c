@@ -82,7 +82,7 @@ static int parse(int argc, char **argv, struct options *o)
 			status = add_header(o, optarg);
 			break;
 		default:
-			return kac_usage_option(c, argv);
+			status = kac_usage_option(c, argv);
 		}
 	}
 	if (status)
@@ -185,7 +185,7 @@ static int pin(const struct kac_ctx *ctx, const struct options *o)
 
 int cmd_pin(const struct kac_ctx *ctx, int argc, char **argv)
 {
-	struct options o = {0};
+	struct options o = {.path = ""};
 	int status;
 
 	status = parse(argc, argv, &o);

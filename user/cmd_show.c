@@ -109,13 +109,11 @@ static int find(struct kac_store *store, const struct kac_url *url, struct kac_p
 static int show(const struct kac_ctx *ctx, const struct kac_url *url, bool body)
 {
 	struct kac_store *store __cleanup_store = NULL;
-	uint8_t *reply __cleanup_free = malloc(KAC_REPLY_MAX);
+	uint8_t reply[KAC_REPLY_MAX];
 	const struct kac_object *o;
 	struct kac_pinned pinned;
 	int err;
 
-	if (!reply)
-		return kac_fail("out of memory");
 	err = kac_store_open(ctx, true, &store);
 	if (err)
 		return kac_fail_instance(ctx, err);

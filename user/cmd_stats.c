@@ -81,7 +81,7 @@ static int count_connections(const struct kac_ctx *ctx, uint64_t *count)
 
 static int read_config(const struct kac_ctx *ctx, bool *draining)
 {
-	struct kac_config config;
+	struct kac_config config = {0};
 	int fd __cleanup_fd = kac_open_map(ctx, "config");
 	uint32_t zero = 0;
 	int err;
@@ -179,7 +179,7 @@ int cmd_stats(const struct kac_ctx *ctx, int argc, char **argv)
 	int i, err;
 
 	for (i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--all"))
+		if (strcmp(argv[i], "--all") != 0)
 			return kac_usage("stats: unknown argument '%s': see 'kaccel stats --help'",
 					 argv[i]);
 		all = true;

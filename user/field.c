@@ -29,7 +29,7 @@ const char *kac_field(const char *lines, size_t len, const char *name, size_t *v
 		if (!eol)
 			eol = end;
 		if ((size_t)(eol - lines) <= name_len || lines[name_len] != ':' ||
-		    strncasecmp(lines, name, name_len))
+		    strncasecmp(lines, name, name_len) != 0)
 			continue;
 		for (value = lines + name_len + 1; value < eol && is_blank(*value); value++)
 			;

@@ -22,43 +22,58 @@ int kac_map_check(int fd, size_t key_size, size_t value_size, uint32_t *entries)
 	return 0;
 }
 
+/* Entries as bpf(2) gives them, many at once. */
+struct batch {
+	uint32_t room;
+	uint8_t *keys, *values;
+};
+
+static int make_batch(struct batch *b, uint32_t room, size_t key_size, size_t value_size)
+{
+	free(b->keys);
+	free(b->values);
+	b->room = room;
+	b->keys = calloc(room, key_size);
+	b->values = calloc(room, value_size);
+	return b->keys && b->values ? 0 : -ENOMEM;
+}
+
+static int each_batch(int fd, struct batch *b, size_t key_size, size_t value_size,
+		      int (*fn)(const void *key, const void *value, void *arg), void *arg)
+{
+	uint32_t position = 0, *after = NULL;
+	int err = make_batch(b, 256, key_size, value_size);
+
+	while (!err) {
+		uint32_t count = b->room, i;
+		int last = bpf_map_lookup_batch(fd, after, &position, b->keys, b->values, &count,
+						NULL);
+
+		if (last == -ENOSPC) { /* one bucket holds more than that */
+			err = make_batch(b, b->room * 2, key_size, value_size);
+			continue;
+		}
+		if (last && last != -ENOENT)
+			return last;
+		after = &position;
+		for (i = 0; !err && i < count; i++)
+			err = fn(b->keys + i * key_size, b->values + i * value_size, arg);
+		if (last)
+			break;
+	}
+	return err;
+}
+
 int kac_map_each(int fd, size_t key_size, size_t value_size,
 		 int (*fn)(const void *key, const void *value, void *arg), void *arg)
 {
-	uint8_t *keys __cleanup_free = NULL, *values __cleanup_free = NULL;
-	uint32_t room = 256, position = 0;
-	bool begun = false;
-	int err = 0;
+	struct batch b = {0};
+	int err;
 
-	while (err != -ENOENT) {
-		uint32_t count = room, i;
-
-		if (!keys) {
-			keys = calloc(room, key_size);
-			values = calloc(room, value_size);
-			if (!keys || !values)
-				return -ENOMEM;
-		}
-		err = bpf_map_lookup_batch(fd, begun ? &position : NULL, &position, keys, values,
-					   &count, NULL);
-		if (err == -ENOSPC) { /* one bucket holds more than that */
-			kac_free_ptr(&keys);
-			kac_free_ptr(&values);
-			keys = values = NULL;
-			room *= 2;
-			continue;
-		}
-		if (err && err != -ENOENT)
-			return err;
-		begun = true;
-		for (i = 0; i < count; i++) {
-			int ret = fn(keys + i * key_size, values + i * value_size, arg);
-
-			if (ret)
-				return ret;
-		}
-	}
-	return 0;
+	err = each_batch(fd, &b, key_size, value_size, fn, arg);
+	free(b.keys);
+	free(b.values);
+	return err;
 }
 
 /*

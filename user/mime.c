@@ -54,7 +54,8 @@ static int add_line(struct kac_mime *mime, char *line, unsigned int number)
 	extension = name ? strtok_r(NULL, " \t\r\n", &save) : NULL;
 	if (!extension)
 		return 0;
-	if (!strncasecmp(name, "text/", 5) && strcasecmp(name, "text/xml") && !strchr(name, '+'))
+	if (!strncasecmp(name, "text/", 5) && strcasecmp(name, "text/xml") != 0 &&
+	    !strchr(name, '+'))
 		charset = "; charset=utf-8";
 
 	bigger = grown(mime->types, mime->type_count, &mime->type_room, sizeof(*mime->types));
@@ -143,7 +144,7 @@ const char *kac_mime_type(const struct kac_mime *mime, const char *path)
 		else
 			high = mid;
 	}
-	if (!dot || !low || strcasecmp(mime->entries[low - 1].extension, dot + 1))
+	if (!dot || !low || strcasecmp(mime->entries[low - 1].extension, dot + 1) != 0)
 		return "application/octet-stream";
 	return mime->entries[low - 1].type;
 }

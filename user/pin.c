@@ -122,19 +122,17 @@ int kac_pin_file(struct kac_store *store, const struct kac_mime *mime, const cha
 		 const struct kac_url *url, const struct kac_pin_options *opt,
 		 struct kac_pin_totals *totals)
 {
-	struct content *c __cleanup_free = malloc(sizeof(*c));
+	struct content c;
 	int fd __cleanup_fd = -1;
 	int err;
 
-	if (!c)
-		return -ENOMEM;
 	/* O_NONBLOCK: opening a FIFO must not wait for its writer. */
 	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	err = read_file(fd, c);
+	err = read_file(fd, &c);
 	return err ? err
-		   : pin_content(store, c, kac_mime_type(mime, path), url->authority, url->target,
+		   : pin_content(store, &c, kac_mime_type(mime, path), url->authority, url->target,
 				 opt, totals);
 }
 
@@ -293,28 +291,27 @@ int kac_pin_tree(struct kac_store *store, const struct kac_mime *mime, const cha
 		 const char *authority, const char *prefix, uint64_t ttl_s,
 		 struct kac_pin_totals *totals)
 {
-	struct walk *w __cleanup_free = malloc(sizeof(*w));
+	struct walk w = {
+		.store = store,
+		.mime = mime,
+		.authority = authority,
+		.opt = {.ttl_s = ttl_s},
+		.totals = totals,
+		.too_much = SIZE_MAX,
+	};
 	size_t len = strlen(prefix);
 	int root __cleanup_fd = -1;
 
-	if (!w)
-		return -ENOMEM;
 	root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return -errno;
-	w->store = store;
-	w->mime = mime;
-	w->root = root;
-	w->authority = authority;
-	w->opt = (struct kac_pin_options){.ttl_s = ttl_s};
-	w->totals = totals;
-	w->too_much = SIZE_MAX;
+	w.root = root;
 	if (len + 1 > KAC_TARGET_MAX)
 		return -ENAMETOOLONG;
-	strcpy(w->target, prefix);
+	strcpy(w.target, prefix);
 	if (!len || prefix[len - 1] != '/')
-		strcat(w->target, "/");
-	return visit_directory(w, "");
+		strcat(w.target, "/");
+	return visit_directory(&w, "");
 }
 
 static const char *plural(uint32_t count, const char *one, const char *many)

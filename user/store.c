@@ -32,6 +32,7 @@ struct kac_store {
 	uint32_t *retired, *condemned;
 	uint32_t free_count, retired_count, condemned_count;
 	bool grace_needed; /* something was retired since the last grace period */
+	bool *marks;	   /* by slot: what a pass over another map has found */
 	uint32_t live;
 	uint64_t live_bytes;
 
@@ -179,7 +180,6 @@ static void retire(struct kac_store *store, uint32_t slot)
 
 struct recovery {
 	struct kac_store *store;
-	bool *named; /* by slot */
 	uint32_t exact, fallback;
 };
 
@@ -196,7 +196,7 @@ static int recover_name(const void *key, const void *value, void *arg)
 	if (!o->generation || o->retired || o->authority_len > KAC_AUTHORITY_MAX ||
 	    o->target_len > KAC_TARGET_MAX || object_key(r->store, o).hash != name->hash)
 		return -EUCLEAN;
-	r->named[leads_to->slot] = true;
+	r->store->marks[leads_to->slot] = true;
 	if (is_fallback(o))
 		r->fallback++;
 	else
@@ -234,7 +234,6 @@ static int recover_object(struct kac_store *store, uint32_t slot, bool named)
 /* Learn from the maps what a writer has to know, and finish what the last one may have left. */
 static int recover(struct kac_store *store)
 {
-	bool *named __cleanup_free = NULL;
 	struct recovery r = {.store = store};
 	uint32_t slot;
 	int err;
@@ -247,20 +246,45 @@ static int recover(struct kac_store *store)
 	store->free_slots = calloc(store->slots, sizeof(*store->free_slots));
 	store->retired = calloc(store->slots, sizeof(*store->retired));
 	store->condemned = calloc(store->slots, sizeof(*store->condemned));
-	named = calloc(store->slots, sizeof(*named));
-	if (!store->arena || !store->free_slots || !store->retired || !store->condemned || !named)
+	store->marks = calloc(store->slots, sizeof(*store->marks));
+	if (!store->arena || !store->free_slots || !store->retired || !store->condemned ||
+	    !store->marks)
 		return -ENOMEM;
 
-	r.named = named;
 	err = kac_map_each(store->names, sizeof(struct kac_name), sizeof(struct kac_slot),
 			   recover_name, &r);
 	for (slot = store->slots; !err && slot--;)
-		err = recover_object(store, slot, named[slot]);
+		err = recover_object(store, slot, store->marks[slot]);
 	if (err)
 		return err;
 	__atomic_store_n(&store->config->exact, r.exact, __ATOMIC_RELEASE);
 	__atomic_store_n(&store->config->fallback, r.fallback, __ATOMIC_RELEASE);
 	return 0;
+}
+
+static void free_store(struct kac_store *store)
+{
+	uint32_t i;
+
+	for (i = 0; store->slabs && i < store->slab_count; i++) {
+		if (store->slabs[i])
+			munmap(store->slabs[i], KAC_SLAB_SIZE);
+	}
+	free(store->slabs);
+	if (store->objects)
+		munmap(store->objects, (size_t)store->slots * sizeof(*store->objects));
+	if (store->config)
+		munmap(store->config, sizeof(*store->config));
+	free(store->free_slots);
+	free(store->retired);
+	free(store->condemned);
+	free(store->marks);
+	kac_arena_delete(store->arena);
+	kac_close_fd(&store->names);
+	kac_close_fd(&store->arena_map);
+	kac_close_fd(&store->conns);
+	kac_close_fd(&store->dir);
+	free(store);
 }
 
 int kac_store_open(const struct kac_ctx *ctx, bool read_only, struct kac_store **store)
@@ -279,82 +303,48 @@ int kac_store_open(const struct kac_ctx *ctx, bool read_only, struct kac_store *
 	if (!err && !read_only)
 		err = recover(s);
 	if (err)
-		kac_store_close(s);
+		free_store(s);
 	else
 		*store = s;
 	return err;
 }
 
-void kac_store_close(struct kac_store *store)
-{
-	uint32_t i;
-
-	for (i = 0; store->slabs && i < store->slab_count; i++) {
-		if (store->slabs[i])
-			munmap(store->slabs[i], KAC_SLAB_SIZE);
-	}
-	free(store->slabs);
-	if (store->objects)
-		munmap(store->objects, (size_t)store->slots * sizeof(*store->objects));
-	if (store->config)
-		munmap(store->config, sizeof(*store->config));
-	free(store->free_slots);
-	free(store->retired);
-	free(store->condemned);
-	kac_arena_delete(store->arena);
-	kac_close_fd(&store->names);
-	kac_close_fd(&store->arena_map);
-	kac_close_fd(&store->conns);
-	kac_close_fd(&store->dir);
-	free(store);
-}
-
 /* Making room. */
-
-struct outstanding {
-	const struct kac_store *store;
-	bool *busy; /* by slot */
-};
 
 static int mark_outstanding(const void *key, const void *value, void *arg)
 {
 	const struct kac_conn *conn = value;
-	struct outstanding *o = arg;
+	struct kac_store *store = arg;
 
-	if (conn->generation && conn->slot < o->store->slots &&
-	    o->store->objects[conn->slot].generation == conn->generation)
-		o->busy[conn->slot] = true;
+	if (conn->generation && conn->slot < store->slots &&
+	    store->objects[conn->slot].generation == conn->generation)
+		store->marks[conn->slot] = true;
 	return 0;
 }
 
 /* Condemn the retired objects that no connection may have to send again. */
 static int condemn(struct kac_store *store)
 {
-	struct outstanding o = {.store = store};
-	bool *busy __cleanup_free = NULL;
 	uint32_t i, kept = 0;
 	int err;
 
 	if (!store->retired_count)
 		return 0;
-	busy = calloc(store->slots, sizeof(*busy));
-	if (!busy)
-		return -ENOMEM;
 	if (store->grace_needed) {
 		err = kac_map_wait_readers();
 		if (err)
 			return err;
 		store->grace_needed = false;
 	}
-	o.busy = busy;
+	memset(store->marks, 0, store->slots * sizeof(*store->marks));
 	err = kac_map_each(store->conns, sizeof(struct kac_conn_key), sizeof(struct kac_conn),
-			   mark_outstanding, &o);
+			   mark_outstanding, store);
 	if (err)
 		return err;
 	for (i = 0; i < store->retired_count; i++) {
 		uint32_t slot = store->retired[i];
 
-		if (busy[slot]) {
+		if (store->marks[slot]) {
 			store->retired[kept++] = slot;
 			continue;
 		}
@@ -385,6 +375,14 @@ static int reclaim(struct kac_store *store)
 		store->free_slots[store->free_count++] = slot;
 	}
 	return 0;
+}
+
+void kac_store_close(struct kac_store *store)
+{
+	/* Nobody needs the room now: what cannot be freed is for the next writer to free. */
+	if (!store->read_only)
+		reclaim(store);
+	free_store(store);
 }
 
 /* Readers skip the look-up of a kind of name whose count is 0: never let it be too low. */

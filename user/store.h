@@ -25,9 +25,9 @@
  *
  * From retired to condemned it takes a grace period (every program has finished that may have seen
  * the name) and then no connection with the object's generation outstanding; from condemned to
- * free, another grace period. Both are only taken when memory is needed, for all at once. So a BPF
- * program that finds a generation in its descriptor, by name or in a connection, may use the extent
- * until it returns.
+ * free, another grace period. Both are waited for when memory is needed, and at the end, for all
+ * objects at once. So a BPF program that finds a generation in its descriptor, by name or in a
+ * connection, may use the extent until it returns.
  *
  * A store is not for several threads. Other commands wait while one is open for writing: close it
  * as soon as the work is done.
@@ -71,6 +71,8 @@ struct kac_store_usage {
  * version of kaccel made it; -EUCLEAN when its maps contradict each other; -EINTR; -ENOMEM.
  */
 int kac_store_open(const struct kac_ctx *ctx, bool read_only, struct kac_store **store);
+
+/* Free what can be freed of the memory of replaced and unpinned objects, and close. */
 void kac_store_close(struct kac_store *store);
 
 /*

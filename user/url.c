@@ -70,7 +70,6 @@ static int parse_port(const char *text, size_t len, uint64_t *port, const char *
 {
 	char digits[8];
 
-	*port = DEFAULT_PORT;
 	if (!len) /* RFC 3986 6.2.3: an empty port is the default one */
 		return 0;
 	if (len < sizeof(digits)) {
@@ -87,7 +86,7 @@ static int parse_authority(const char *text, size_t len, char out[KAC_AUTHORITY_
 {
 	const size_t room = KAC_AUTHORITY_MAX + 1 - strlen(":65535");
 	const char *end = text + len, *colon;
-	uint64_t port;
+	uint64_t port = DEFAULT_PORT;
 	int err;
 
 	if (len == 1 && *text == '*') {
@@ -114,7 +113,7 @@ static int parse_authority(const char *text, size_t len, char out[KAC_AUTHORITY_
 	if (err)
 		return err;
 	err = colon == end ? 0 : parse_port(colon + 1, end - colon - 1, &port, why);
-	if (!err && colon != end && port != DEFAULT_PORT)
+	if (!err && port != DEFAULT_PORT)
 		sprintf(out + strlen(out), ":%u", (unsigned int)port);
 	return err;
 }
@@ -145,7 +144,7 @@ int kac_url_parse(const char *text, struct kac_url *url, const char **why)
 
 	if (!strncasecmp(text, "https://", 8))
 		return refuse(why, "TLS is not answered in the kernel: give the http:// URL");
-	if (strncasecmp(text, HTTP, strlen(HTTP)))
+	if (strncasecmp(text, HTTP, strlen(HTTP)) != 0)
 		return refuse(why, "it has to begin with http://");
 	len = strcspn(authority, "/?#");
 	err = parse_authority(authority, len, url->authority, why);

@@ -73,7 +73,8 @@ struct kac_conn {
 	__u64 sent_ns;	     /* when it was last sent */
 	__u64 origin_ns;     /* when a request last went to the origin (S16) */
 	__u64 loss_until_ns; /* requests pass until then (S15) */
-	__u64 seen_ns;	     /* last segment after the socket closed */
+	__u64 linger_ns; /* how long it is kept without a segment after the socket closed (S7) */
+	__u64 seen_ns;	 /* last segment after the socket closed */
 
 	/* Timestamps (S17), host order. */
 	__u32 ts_offset; /* TSval - clock */
@@ -81,12 +82,13 @@ struct kac_conn {
 	__u32 ts_sent;	 /* highest TSval that left */
 
 	__u32 rtt_us;
-	__u32 ifindex; /* the device of the route back: the only one we act on (S14) */
-	__u32 flow;    /* first word of the kernel's IPv6 header, network order */
-	__u16 wnd;     /* window field the kernel sent last, host order */
-	__u16 up_wnd;  /* window field handed up last, host order */
-	__u8 c_wscale; /* of the client's window field */
-	__u8 k_wscale; /* of the kernel's */
+	__u32 ifindex;	  /* the device of the route back (S14) */
+	__u32 in_ifindex; /* the device that its segments come in by; 0: none has yet */
+	__u32 flow;	  /* first word of the kernel's IPv6 header, network order */
+	__u16 wnd;	  /* window field the kernel sent last, host order */
+	__u16 up_wnd;	  /* window field handed up last, host order */
+	__u8 c_wscale;	  /* of the client's window field */
+	__u8 k_wscale;	  /* of the kernel's */
 	__u8 ttl;
 	__u8 tos; /* without ECN */
 	__u8 smac[6];

@@ -39,15 +39,18 @@
 	X(KAC_PASS_DRAINING, "draining", "kaccel is being detached")
 
 /* Why a connection went out of play: it is translated, but not answered again. */
-#define KAC_OUT_REASONS(X)                                                             \
-	X(KAC_OUT_REQUEST, "request", "a request that could not be followed")          \
-	X(KAC_OUT_RESPONSE, "response", "a response whose end could not be known")     \
-	X(KAC_OUT_UNSOLICITED, "unsolicited", "the origin sent what nobody asked for") \
-	X(KAC_OUT_CLOSE, "close", "either side said Connection: close")                \
-	X(KAC_OUT_FIN, "fin", "either side closed its direction, or reset")            \
-	X(KAC_OUT_GAP, "gap", "bytes of the client came out of order")                 \
-	X(KAC_OUT_DEPTH, "depth", "more requests in flight than are followed")         \
-	X(KAC_OUT_FIRST, "first", "the first request came with the handshake")
+#define KAC_OUT_REASONS(X)                                                               \
+	X(KAC_OUT_REQUEST, "request", "a request that could not be followed")            \
+	X(KAC_OUT_RESPONSE, "response", "a response whose end could not be known")       \
+	X(KAC_OUT_UNSOLICITED, "unsolicited", "the origin sent what nobody asked for")   \
+	X(KAC_OUT_CLOSE, "close", "either side said Connection: close")                  \
+	X(KAC_OUT_FIN, "fin", "either side closed its direction, or reset")              \
+	X(KAC_OUT_GAP, "gap", "bytes of the client came out of order")                   \
+	X(KAC_OUT_DEPTH, "depth", "more requests in flight than are followed")           \
+	X(KAC_OUT_FIRST, "first",                                                        \
+	  "the first request was ahead of its connection, and not followed")             \
+	X(KAC_OUT_UNSEEN, "unseen", "the origin acknowledged what was not seen to pass") \
+	X(KAC_OUT_DEVICE, "device", "its segments come in by two devices")
 
 #define KAC_OTHER_COUNTERS(X)                                                                      \
 	X(KAC_CNT_HITS, "hits", "requests answered by the packet lane")                            \

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from kt import net
+from kt.env import Kaccel
 
 USAGE, FAIL = 2, 1
 
@@ -103,10 +104,10 @@ def test_wrong_arguments(attached):
     env.pin("a.html")
     before = env.kaccel.json("list")
     wrong = []
-    none = env.name + "none"
-    pins = sorted(os.listdir(net.BPFFS))
+    none = Kaccel(env, env.name + "none")
+    env.instances.append(none)
     for text, status in WRONG:
-        args = text.format(cgroup=env.cgroup, file=env.www + "/a.html", dir=env.www, none=none,
+        args = text.format(cgroup=env.cgroup, file=env.www + "/a.html", dir=env.www, none=none.name,
                            big=env.www + "/big.bin", long="l" * 60).split()
         for json_too in ((), ("--json",)):
             done = env.kaccel(*json_too, *args, check=False)
@@ -116,10 +117,15 @@ def test_wrong_arguments(attached):
                 wrong.append(f"{text}: said {done.stderr!r}")
             elif done.stdout:
                 wrong.append(f"{text}: printed {done.stdout!r}")
-    assert sorted(os.listdir(net.BPFFS)) == pins
-    assert not os.path.exists(os.path.join(net.cgroup_mount(), "kaccel-" + none))
-    assert env.kaccel.json("list") == before
+            if os.path.exists(os.path.join(net.BPFFS, none.name)):
+                wrong.append(f"{text}: left an instance")
+                none("detach", "--now", check=False)
+            cgroup = os.path.join(net.cgroup_mount(), "kaccel-" + none.name)
+            if os.path.exists(cgroup):
+                wrong.append(f"{text}: left a cgroup")
+                net.remove_cgroup(cgroup)
     assert not wrong, "\n".join(wrong)
+    assert env.kaccel.json("list") == before
 
 
 def test_without_privilege(attached):

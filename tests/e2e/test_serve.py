@@ -22,11 +22,20 @@ class Server:
         self.proc = env.kaccel.popen("serve", env.www, *options, stdout=subprocess.PIPE,
                                      stderr=subprocess.PIPE, text=True)
         env.closers.append(lambda: net.remove_cgroup(self.cgroup))
-        env.closers.append(lambda: stop(self.proc))
+        env.closers.append(self.end)
         env.instances.append(env.kaccel)
         self.said = self.proc.stdout.readline()
         assert self.said, self.proc.stderr.read()
         env.ids |= net.pinned_ids(self.pins)
+
+    def end(self):
+        if self.proc.poll() is None:
+            self.proc.send_signal(signal.SIGINT)
+            try:
+                self.proc.wait(10)
+            except subprocess.TimeoutExpired:
+                pass
+        stop(self.proc)
 
     def gone(self):
         return not os.path.exists(self.pins) and not os.path.exists(self.cgroup)
@@ -137,6 +146,7 @@ def test_serve_port_in_use(site):
     """An address in use is said in one line, and nothing is left."""
     env = site
     env.origin(attach=False)
+    env.instances.append(env.kaccel)
     done = env.kaccel("serve", env.www, "--listen", "10.77.0.2:8080", "--dev", "s0", check=False)
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
     assert not os.path.exists(os.path.join(net.BPFFS, env.kaccel.name))

@@ -444,6 +444,17 @@ static void test_small_objects_cost_little(void **state)
 	assert_true(u.bytes_held < u.bytes + SLOTS * KAC_GRAIN);
 }
 
+static int unpin_one(const struct kac_pinned *p, void *arg)
+{
+	return kac_store_unpin(arg, p->authority, p->target);
+}
+
+static void unpin_all(struct kac_store *store)
+{
+	assert_int_equal(kac_store_each(store, unpin_one, store), 0);
+	assert_int_equal(usage_of(store).objects, 0);
+}
+
 static void set_conn(uint16_t port, uint64_t generation, uint32_t slot)
 {
 	int fd __cleanup_fd = open_map("conns");
@@ -503,6 +514,28 @@ static void test_outstanding_reply_survives_its_writer(void **state)
 	set_conn(1, 0, 0);
 	assert_int_equal(pin_pattern(store, "/new", 60000), 0);
 	kac_store_close(store);
+}
+
+static void test_memory_is_free_after_closing(void **state)
+{
+	struct kac_store *store = open_store(false), *reader = open_store(true);
+	struct kac_pinned p;
+	uint32_t outstanding;
+
+	assert_int_equal(pin_pattern(store, "/a", 1000), 0);
+	assert_int_equal(pin_pattern(store, "/b", 2000), 0);
+	assert_int_equal(kac_store_find(store, "example.org", "/b", &p), 0);
+	outstanding = p.object->length;
+	set_conn(1, p.object->generation, p.slot);
+	unpin_all(store);
+	assert_true(usage_of(reader).bytes_held > outstanding + 1000);
+	kac_store_close(store);
+	assert_true(usage_of(reader).bytes_held >= outstanding);
+	assert_true(usage_of(reader).bytes_held < outstanding + KAC_GRAIN);
+	set_conn(1, 0, 0);
+	kac_store_close(open_store(false));
+	assert_int_equal(usage_of(reader).bytes_held, 0);
+	kac_store_close(reader);
 }
 
 static void test_expired_objects_make_room(void **state)
@@ -819,13 +852,15 @@ static void check_store(void)
 
 	/* That no two extents overlap is checked by opening. */
 	writer = open_store(false);
+	reader = open_store(true);
 	u = usage_of(writer);
 	assert_int_equal(read_config().exact, count);
 	assert_int_equal(u.objects, count);
+	assert_int_equal(usage_of(reader).bytes_held, u.bytes_held);
 	assert_int_equal(kac_store_each(writer, check_one, writer), 0);
 	kac_store_close(writer);
-	reader = open_store(true);
-	assert_int_equal(usage_of(reader).bytes_held, u.bytes_held);
+	assert_int_equal(usage_of(reader).objects, count);
+	assert_int_equal(usage_of(reader).bytes, u.bytes);
 	kac_store_close(reader);
 }
 
@@ -833,8 +868,7 @@ static void test_killed_writers(void **state)
 {
 	unsigned int seed = 1, round;
 	struct kac_store *store;
-	uint32_t empty, i;
-	char target[16];
+	uint32_t empty;
 
 	store = open_store(false);
 	empty = fill(store, 60000);
@@ -856,11 +890,7 @@ static void test_killed_writers(void **state)
 
 	/* Nothing has leaked. */
 	store = open_store(false);
-	for (i = 0; i < NAMES; i++) {
-		sprintf(target, "/%u", i);
-		kac_store_unpin(store, "example.org", target);
-	}
-	assert_int_equal(usage_of(store).objects, 0);
+	unpin_all(store);
 	assert_int_equal(fill(store, 60000), empty);
 	kac_store_close(store);
 }
@@ -949,6 +979,7 @@ int main(void)
 		STORE_TEST(test_small_objects_cost_little),
 		STORE_TEST(test_outstanding_reply_keeps_its_bytes),
 		STORE_TEST(test_outstanding_reply_survives_its_writer),
+		STORE_TEST(test_memory_is_free_after_closing),
 		STORE_TEST(test_expired_objects_make_room),
 		STORE_TEST(test_another_name_of_the_same_hash),
 		STORE_TEST(test_each_sees_every_object_once),
