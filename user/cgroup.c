@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <linux/magic.h>
 #include <mntent.h>
 #include <sched.h>
@@ -138,6 +139,31 @@ int kac_cgroup_id(int fd, uint64_t *id)
 		return -errno;
 	*id = st.st_ino;
 	return 0;
+}
+
+bool kac_cgroup_related(const char *path, uint64_t id)
+{
+	char up[KAC_PATH_MAX], *down[] = {up, NULL}, *slash;
+	struct statfs fs;
+	struct stat st;
+	bool found = false;
+	FTSENT *e;
+	FTS *tree;
+
+	if (snprintf(up, sizeof(up), "%s", path) >= (int)sizeof(up))
+		return false;
+	tree = fts_open(down, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+	while (tree && !found && (e = fts_read(tree)))
+		found = e->fts_info == FTS_D && e->fts_statp->st_ino == id;
+	if (tree)
+		fts_close(tree);
+	while (!found && (slash = strrchr(up, '/')) && slash != up) {
+		*slash = 0;
+		if (statfs(up, &fs) || fs.f_type != CGROUP2_SUPER_MAGIC || stat(up, &st))
+			break;
+		found = st.st_ino == id;
+	}
+	return found;
 }
 
 static int own_cookie(uint64_t *cookie)

@@ -33,6 +33,9 @@ int kac_cgroup_enter(const char *path);
 /* The id that the kernel knows the cgroup by (what bpf_link_info gives). */
 int kac_cgroup_id(int fd, uint64_t *id);
 
+/* Whether the cgroup at @path is the one of this id, or above it, or below it. */
+bool kac_cgroup_related(const char *path, uint64_t id);
+
 /* The cookie of a network namespace: of process @pid's, or of the caller's own when it is 0. */
 int kac_netns_cookie(pid_t pid, uint64_t *cookie);
 

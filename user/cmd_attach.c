@@ -10,6 +10,7 @@
 
 #include "cgroup.h"
 #include "device.h"
+#include "instance.h"
 #include "lane.h"
 
 struct request {
@@ -191,13 +192,78 @@ static int print_result(const struct kac_ctx *ctx, const char *did, const struct
 static int upgrade(const struct kac_ctx *ctx)
 {
 	struct kac_devices none = {};
-	int draining = kac_lane_is_draining(ctx);
+	__cleanup_fd int lock = -1;
+	int err;
 
-	if (draining < 0)
-		return kac_fail_instance(ctx, draining);
+	err = kac_instance_lock(ctx, &lock);
+	if (!err)
+		err = kac_lane_is_draining(ctx);
+	if (err < 0)
+		return kac_fail_instance(ctx, err);
 	if (kac_lane_upgrade(ctx))
 		return KAC_EXIT_FAIL;
 	return print_result(ctx, "upgraded", &none);
+}
+
+/*
+ * Take up an instance that is being drained again: what it still translates goes on. Its maps are
+ * as they were made, and it goes on with the cgroup whose connections it has.
+ */
+static int resume(const struct kac_ctx *ctx, const struct request *r, int cgroup)
+{
+	__cleanup_config struct kac_config *config = NULL;
+	uint64_t id, old = kac_instance_cgroup(ctx);
+	int err;
+
+	err = kac_instance_config(ctx, &config);
+	if (err)
+		return kac_fail_instance(ctx, err);
+	if (!(config->flags & KAC_CONFIG_DRAINING))
+		return kac_fail(
+			"instance '%s' is attached already: 'kaccel detach' it, upgrade it with "
+			"--upgrade, or name another with --instance",
+			ctx->instance);
+	if (config->port != r->lane.port || config->netns != r->lane.netns ||
+	    (old && (kac_cgroup_id(cgroup, &id) || id != old)))
+		return kac_fail(
+			"instance '%s' is draining for another port, cgroup or network namespace: "
+			"'kaccel detach --now' it, or name another with --instance",
+			ctx->instance);
+	if (kac_lane_upgrade(ctx))
+		return KAC_EXIT_FAIL;
+	config->refresh_ns = r->lane.refresh_ns;
+	return 0;
+}
+
+/* With the instance's lock held. */
+static int attach(const struct kac_ctx *ctx, const struct request *r, int cgroup,
+		  const struct kac_devices *devs)
+{
+	bool resumed = false;
+	unsigned int i;
+	int err;
+
+	err = kac_lane_create(ctx, &r->lane);
+	if (err == -EEXIST) {
+		resumed = true;
+		err = resume(ctx, r, cgroup);
+	}
+	if (err)
+		return KAC_EXIT_FAIL;
+	/* Devices first: a connection is answered only where both directions are translated. */
+	for (i = 0; i < devs->count && !err; i++)
+		err = kac_lane_attach_device(ctx, devs->ifindex[i]);
+	if (!err)
+		err = kac_lane_attach_cgroup(ctx, cgroup);
+	if (!err && resumed)
+		err = kac_lane_resume(ctx);
+	if (err) {
+		if (!resumed)
+			kac_lane_remove(ctx);
+		return kac_fail("cannot attach: %s; 'kaccel check' says what this kernel lacks",
+				strerror(-err));
+	}
+	return print_result(ctx, resumed ? "attached again" : "attached", devs);
 }
 
 int cmd_attach(const struct kac_ctx *ctx, int argc, char **argv)
@@ -205,12 +271,10 @@ int cmd_attach(const struct kac_ctx *ctx, int argc, char **argv)
 	struct request r = {.lane = {.memory = KAC_MEMORY_DEFAULT,
 				     .objects = KAC_OBJECTS_DEFAULT,
 				     .conns = KAC_CONNS_DEFAULT}};
-	uint64_t theirs = 0;
-	__cleanup_fd int cgroup = -1;
+	char path[KAC_PATH_MAX], rival[KAC_INSTANCE_MAX + 1];
+	__cleanup_fd int cgroup = -1, lock = -1;
 	struct kac_devices devs;
-	char path[KAC_PATH_MAX];
-	bool resumed = false;
-	unsigned int i;
+	uint64_t theirs = 0;
 	pid_t pid;
 	int err;
 
@@ -240,32 +304,15 @@ int cmd_attach(const struct kac_ctx *ctx, int argc, char **argv)
 	err = find_devices(&r, &devs);
 	if (err)
 		return err;
-
-	err = kac_lane_create(ctx, &r.lane);
-	if (err == -EEXIST) {
-		err = kac_lane_is_draining(ctx);
-		if (err < 0)
-			return kac_fail_instance(ctx, err);
-		if (!err)
-			return kac_fail(
-				"instance '%s' is attached already: 'kaccel detach' it, upgrade it "
-				"with --upgrade, or name another with --instance",
-				ctx->instance);
-		resumed = true;
-		err = kac_lane_upgrade(ctx);
-	}
-	if (err)
-		return KAC_EXIT_FAIL;
-	/* Devices first: a connection is answered only where both directions are translated. */
-	for (i = 0; i < devs.count && !err; i++)
-		err = kac_lane_attach_device(ctx, devs.ifindex[i]);
+	if (!kac_instance_rival(ctx, path, r.lane.port, r.lane.netns, rival))
+		return kac_fail(
+			"instance '%s' already follows connections of %s: pin with --instance %s, "
+			"or 'kaccel detach' it",
+			rival, path, rival);
+	err = kac_instance_make(ctx);
 	if (!err)
-		err = kac_lane_attach_cgroup(ctx, cgroup);
-	if (err) {
-		if (!resumed)
-			kac_lane_remove(ctx);
-		return kac_fail("cannot attach: %s; 'kaccel check' says what this kernel lacks",
-				strerror(-err));
-	}
-	return print_result(ctx, resumed ? "attached again" : "attached", &devs);
+		err = kac_instance_lock(ctx, &lock);
+	if (err)
+		return kac_fail("cannot make the instance in %s: %s", KAC_BPFFS, strerror(-err));
+	return attach(ctx, &r, cgroup, &devs);
 }

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "instance.h"
 #include "lane.h"
 
 /* Connections that end by themselves within this time are not worth a second process. */
@@ -38,24 +39,30 @@ static int say(const struct kac_ctx *ctx, uint32_t left, pid_t pid)
 	return KAC_EXIT_OK;
 }
 
-/* Wait for the last translated connection and remove the instance, unless it is attached again. */
-static void drain_to_end(const struct kac_ctx *ctx)
+/*
+ * Drop what needs no translation any more, and with the last of it the instance. 0 when it is gone,
+ * or attached again by somebody; 1 when connections are left, @left of them; or -errno.
+ */
+static int drain_on(const struct kac_ctx *ctx, uint32_t *left)
 {
-	uint32_t left = 1;
+	__cleanup_fd int lock = -1;
+	int err;
 
-	for (;;) {
-		if (kac_lane_is_draining(ctx) != 1 || kac_lane_draining(ctx, &left))
-			return;
-		if (!left)
-			break;
-		usleep(POLL_MS * 1000);
-	}
-	kac_lane_remove(ctx);
+	err = kac_instance_lock(ctx, &lock);
+	if (!err)
+		err = kac_lane_is_draining(ctx);
+	if (err != 1)
+		return err;
+	err = kac_lane_draining(ctx, left);
+	if (err)
+		return err;
+	return *left ? 1 : kac_lane_remove(ctx);
 }
 
 /* The owner of what is left, in a session of its own: it outlives the shell that detached. */
 static pid_t drain_in_background(const struct kac_ctx *ctx)
 {
+	uint32_t left;
 	pid_t pid;
 	int null;
 
@@ -72,31 +79,47 @@ static pid_t drain_in_background(const struct kac_ctx *ctx)
 	}
 	if (chdir("/"))
 		_exit(1);
-	drain_to_end(ctx);
+	while (drain_on(ctx, &left) == 1)
+		usleep(POLL_MS * 1000);
 	_exit(0);
 }
 
 static int detach_now(const struct kac_ctx *ctx)
 {
-	uint32_t left;
+	uint32_t left = 0;
 	int err;
 
-	err = kac_lane_drain(ctx, &left);
-	if (!err && left)
-		err = kac_lane_reset(ctx, &left);
-	/* What this version cannot read it can still remove. */
-	if (err && err != -EPROTO)
-		return kac_fail_instance(ctx, err);
+	/* What cannot be read, being damaged or another version's, can still be removed. */
+	if (!kac_lane_drain(ctx, &left) && left)
+		kac_lane_reset(ctx, &left);
 	err = kac_lane_remove(ctx);
 	if (err)
 		return kac_fail("cannot remove all of instance '%s': %s", ctx->instance,
 				strerror(-err));
 	if (left)
 		fprintf(stderr,
-			"kaccel: %u connections could not be reset: this kernel has no "
-			"INET_DIAG_DESTROY; they will stall\n",
+			"kaccel: %u connections could not be reset and will stall: this kernel has "
+			"no INET_DIAG_DESTROY\n",
 			left);
 	return say(ctx, 0, 0);
+}
+
+static int detach(const struct kac_ctx *ctx)
+{
+	uint32_t left;
+	int err, waited;
+
+	err = kac_lane_drain(ctx, &left);
+	for (waited = 0; !err && waited < FOREGROUND_MS; waited += POLL_MS) {
+		err = drain_on(ctx, &left);
+		if (err <= 0)
+			break;
+		usleep(POLL_MS * 1000);
+		err = 0;
+	}
+	if (err < 0)
+		return kac_fail_instance(ctx, err);
+	return waited < FOREGROUND_MS ? say(ctx, 0, 0) : say(ctx, left, drain_in_background(ctx));
 }
 
 int cmd_detach(const struct kac_ctx *ctx, int argc, char **argv)
@@ -105,9 +128,9 @@ int cmd_detach(const struct kac_ctx *ctx, int argc, char **argv)
 		{"now", no_argument, NULL, 'n'},
 		{},
 	};
+	__cleanup_fd int lock = -1;
 	bool now = false;
-	uint32_t left;
-	int opt, err, waited;
+	int opt, err;
 
 	optind = 0;
 	while ((opt = kac_getopt(argc, argv, options)) != -1) {
@@ -117,20 +140,17 @@ int cmd_detach(const struct kac_ctx *ctx, int argc, char **argv)
 	}
 	if (optind != argc)
 		return kac_usage("detach: '%s' is not an option", argv[optind]);
-	if (now)
-		return detach_now(ctx);
-	err = kac_lane_drain(ctx, &left);
-	for (waited = 0; !err && left && waited < FOREGROUND_MS; waited += POLL_MS) {
-		usleep(POLL_MS * 1000);
-		err = kac_lane_draining(ctx, &left);
-	}
+	err = kac_instance_lock(ctx, &lock);
 	if (err)
 		return kac_fail_instance(ctx, err);
-	if (left)
-		return say(ctx, left, drain_in_background(ctx));
-	err = kac_lane_remove(ctx);
-	if (err)
-		return kac_fail("cannot remove all of instance '%s': %s", ctx->instance,
-				strerror(-err));
-	return say(ctx, 0, 0);
+	if (kac_instance_reachable(ctx))
+		return kac_fail(
+			"instance '%s' is of another network namespace: run this there, with "
+			"'nsenter --net=/proc/PID/ns/net kaccel detach …'",
+			ctx->instance);
+	if (now)
+		return detach_now(ctx);
+	kac_close_fd(&lock);
+	lock = -1;
+	return detach(ctx);
 }

@@ -14,6 +14,7 @@
 
 #include "cgroup.h"
 #include "device.h"
+#include "instance.h"
 #include "lane.h"
 #include "origin.h"
 #include "pin.h"
@@ -32,7 +33,6 @@ struct serve {
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
 	int listen_fd;
-	bool stale; /* a server of this name was killed, and what it made is still there */
 	struct kac_devices devs;
 };
 
@@ -177,7 +177,6 @@ static int make_cgroup(struct serve *s)
 	n = snprintf(s->cgroup, sizeof(s->cgroup), "%s/kaccel-%s", root, s->ctx->instance);
 	if (n >= (int)sizeof(s->cgroup))
 		return kac_fail("the path of cgroup v2 is too long");
-	s->stale = !access(s->cgroup, F_OK);
 	if (mkdir(s->cgroup, 0755) && errno != EEXIST)
 		return kac_fail("cannot make the cgroup %s: %s", s->cgroup, strerror(errno));
 	if (kac_cgroup_some_pid(s->cgroup))
@@ -248,7 +247,7 @@ static int origin_main(struct serve *s, int control)
 			kac_fail("the embedded origin did not start: %s", strerror(-err));
 	}
 	word = !!err;
-	if (write(control, &word, 1) != 1 || err)
+	if (send(control, &word, 1, MSG_NOSIGNAL) != 1 || err)
 		return 1;
 	if (read(control, &word, 1) == 1) {
 		/* Asked to end: connections are given time to. */
@@ -317,12 +316,17 @@ static int start(struct serve *s, int control)
 }
 
 /* Until a signal comes or the origin ends. */
-static int wait_for_end(pid_t origin, int signals)
+static int wait_for_end(const struct kac_ctx *ctx, pid_t origin, int signals)
 {
+	__cleanup_config struct kac_config *config = NULL;
 	struct pollfd fds = {.fd = signals, .events = POLLIN};
 	int status;
 
+	if (kac_instance_config(ctx, &config))
+		config = NULL;
 	for (;;) {
+		if (config)
+			kac_instance_set_clock(config);
 		if (poll(&fds, 1, 500) > 0)
 			return KAC_EXIT_OK;
 		if (waitpid(origin, &status, WNOHANG) == origin)
@@ -358,13 +362,36 @@ static int serve(struct serve *s)
 	}
 	err = start(s, control[0]);
 	if (!err)
-		err = wait_for_end(origin, signals);
+		err = wait_for_end(s->ctx, origin, signals);
 	/* Stop answering, then let the origin close what is open, translated to the end. */
 	kac_lane_drain(s->ctx, &left);
-	if (write(control[0], "", 1) == 1)
+	if (send(control[0], "", 1, MSG_NOSIGNAL) == 1)
 		waitpid(origin, NULL, 0);
 	close(control[0]);
 	return err;
+}
+
+/* Make the instance, in place of one whose server was killed before it could clean up. */
+static int create(const struct serve *s)
+{
+	__cleanup_fd int cgroup = kac_cgroup_open(s->cgroup), lock = -1;
+	uint64_t id;
+	int err;
+
+	err = kac_instance_make(s->ctx);
+	if (!err)
+		err = kac_instance_lock(s->ctx, &lock);
+	if (err) {
+		kac_fail("cannot make the instance in %s: %s", KAC_BPFFS, strerror(-err));
+		return err;
+	}
+	if (cgroup >= 0 && !kac_cgroup_id(cgroup, &id) && kac_instance_cgroup(s->ctx) == id) {
+		kac_lane_remove(s->ctx);
+		kac_close_fd(&lock);
+		lock = -1;
+		return create(s);
+	}
+	return kac_lane_create(s->ctx, &s->lane);
 }
 
 int cmd_serve(const struct kac_ctx *ctx, int argc, char **argv)
@@ -387,9 +414,7 @@ int cmd_serve(const struct kac_ctx *ctx, int argc, char **argv)
 		err = make_cgroup(&s);
 	if (err)
 		return err;
-	if (s.stale)
-		kac_lane_remove(ctx);
-	err = kac_lane_create(ctx, &s.lane);
+	err = create(&s);
 	if (err) {
 		rmdir(s.cgroup);
 		if (err == -EEXIST)

@@ -2,20 +2,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
-#include <time.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include "cgroup.h"
+#include "instance.h"
 #include "kaccel.skel.h"
 #include "lane.h"
 #include "map.h"
@@ -25,9 +21,6 @@
 #define ATTACH_TCX_INGRESS 46
 #define ATTACH_TCX_EGRESS  47
 
-/* Debian 12's headers are of before 6.6, too. */
-#define PIN_LINK_SOCKOPS "link_sockops"
-
 struct hook {
 	const char *prog; /* pin of the program */
 	const char *link; /* prefix of the pins of its links; the device's index follows */
@@ -36,11 +29,12 @@ struct hook {
 };
 
 static const struct hook tc_hooks[] = {
-	{"prog_ingress", "link_ingress", ATTACH_TCX_INGRESS, BPF_TC_INGRESS},
-	{"prog_egress", "link_egress", ATTACH_TCX_EGRESS, BPF_TC_EGRESS},
+	{"prog_ingress", KAC_PIN_LINK_INGRESS, ATTACH_TCX_INGRESS, BPF_TC_INGRESS},
+	{"prog_egress", KAC_PIN_LINK_EGRESS, ATTACH_TCX_EGRESS, BPF_TC_EGRESS},
 };
 
-static const struct hook sockops_hook = {"prog_sockops", PIN_LINK_SOCKOPS, BPF_CGROUP_SOCK_OPS, 0};
+static const struct hook sockops_hook = {"prog_sockops", KAC_PIN_LINK_SOCKOPS, BPF_CGROUP_SOCK_OPS,
+					 0};
 
 static void skel_destroy(struct kaccel **skel)
 {
@@ -50,15 +44,6 @@ static void skel_destroy(struct kaccel **skel)
 
 #define __cleanup_skel __attribute__((cleanup(skel_destroy)))
 
-int kac_lane_mount_bpffs(void)
-{
-	struct statfs fs;
-
-	if (!statfs(KAC_BPFFS, &fs) && fs.f_type == BPF_FS_MAGIC)
-		return 0;
-	return mount("bpf", KAC_BPFFS, "bpf", 0, "mode=0700") ? -errno : 0;
-}
-
 /* libbpf's own words come only when asked for: an error here is one line. */
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
 {
@@ -67,24 +52,10 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
 	return vfprintf(stderr, fmt, args);
 }
 
-static int config_map(const struct kac_ctx *ctx, struct kac_config **config)
-{
-	__cleanup_fd int fd = kac_open_map(ctx, "config");
-	int err;
-
-	if (fd < 0)
-		return fd;
-	err = kac_map_check(fd, sizeof(__u32), sizeof(**config), NULL);
-	if (err)
-		return err;
-	*config = mmap(NULL, sizeof(**config), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	return *config == MAP_FAILED ? -errno : 0;
-}
-
 static int config_flag(const struct kac_ctx *ctx, uint32_t flag, bool on)
 {
 	struct kac_config *config;
-	int err = config_map(ctx, &config);
+	int err = kac_instance_config(ctx, &config);
 
 	if (err)
 		return err;
@@ -92,33 +63,23 @@ static int config_flag(const struct kac_ctx *ctx, uint32_t flag, bool on)
 		__atomic_or_fetch(&config->flags, flag, __ATOMIC_SEQ_CST);
 	else
 		__atomic_and_fetch(&config->flags, ~flag, __ATOMIC_SEQ_CST);
-	munmap(config, sizeof(*config));
+	kac_instance_unmap(config);
 	return 0;
 }
 
 int kac_lane_is_draining(const struct kac_ctx *ctx)
 {
 	struct kac_config *config;
-	int err = config_map(ctx, &config);
+	int err = kac_instance_config(ctx, &config);
 
 	if (err)
 		return err;
 	err = !!(config->flags & KAC_CONFIG_DRAINING);
-	munmap(config, sizeof(*config));
+	kac_instance_unmap(config);
 	return err;
 }
 
-/* CLOCK_TAI is ahead of UTC by what the kernel has been told, in whole seconds. */
-static int32_t tai_offset(void)
-{
-	struct timespec tai, utc;
-
-	clock_gettime(CLOCK_TAI, &tai);
-	clock_gettime(CLOCK_REALTIME, &utc);
-	return (tai.tv_sec - utc.tv_sec) + (tai.tv_nsec < utc.tv_nsec ? -1 : 0) +
-	       (utc.tv_nsec > tai.tv_nsec ? 1 : 0);
-}
-
+/* The configuration comes last: an instance that has it has all. */
 static int pin_maps(const struct kac_ctx *ctx, struct kaccel *skel)
 {
 	char path[KAC_PATH_MAX];
@@ -128,14 +89,18 @@ static int pin_maps(const struct kac_ctx *ctx, struct kaccel *skel)
 	bpf_object__for_each_map(map, skel->obj)
 	{
 		/* Scratch and read-only data belong to the programs. */
-		if (bpf_map__is_internal(map) || strstr(bpf_map__name(map), "_scratch"))
+		if (bpf_map__is_internal(map) || strstr(bpf_map__name(map), "_scratch") ||
+		    map == skel->maps.config)
 			continue;
 		kac_pin_path(ctx, bpf_map__name(map), path);
+		/* Of an instance that was never finished: it has no configuration. */
+		unlink(path);
 		err = bpf_map__pin(map, path);
 		if (err)
 			return err;
 	}
-	return 0;
+	kac_pin_path(ctx, "config", path);
+	return bpf_map__pin(skel->maps.config, path);
 }
 
 static int pin_programs(const struct kac_ctx *ctx, struct kaccel *skel)
@@ -182,30 +147,20 @@ static int load_failed(int err)
 int kac_lane_create(const struct kac_ctx *ctx, const struct kac_lane_options *opt)
 {
 	__cleanup_skel struct kaccel *skel = NULL;
-	char dir[KAC_PATH_MAX], base[KAC_PATH_MAX];
+	char path[KAC_PATH_MAX];
 	struct kac_config config = {
 		.netns = opt->netns,
 		.refresh_ns = opt->refresh_ns,
 		.port = opt->port,
-		.tai_offset = tai_offset(),
 	};
 	uint32_t zero = 0, slabs = (opt->memory + KAC_SLAB_SIZE - 1) / KAC_SLAB_SIZE;
 	int err;
 
 	libbpf_set_print(quiet);
-	err = kac_lane_mount_bpffs();
-	if (err) {
-		kac_fail("cannot mount bpffs on %s: %s", KAC_BPFFS, strerror(-err));
-		return err;
-	}
-	snprintf(base, sizeof(base), "%s/kaccel", KAC_BPFFS);
-	kac_pin_path(ctx, NULL, dir);
-	if ((mkdir(base, 0700) && errno != EEXIST) || (mkdir(dir, 0700) && errno != EEXIST))
-		return load_failed(-errno);
-	kac_pin_path(ctx, "config", base);
-	if (!access(base, F_OK))
+	kac_pin_path(ctx, "config", path);
+	if (!access(path, F_OK))
 		return -EEXIST;
-
+	kac_instance_set_clock(&config);
 	skel = kaccel__open();
 	if (!skel)
 		return load_failed(-errno);
@@ -220,9 +175,9 @@ int kac_lane_create(const struct kac_ctx *ctx, const struct kac_lane_options *op
 	}
 	err = bpf_map_update_elem(bpf_map__fd(skel->maps.config), &zero, &config, BPF_ANY);
 	if (!err)
-		err = pin_maps(ctx, skel);
-	if (!err)
 		err = pin_programs(ctx, skel);
+	if (!err)
+		err = pin_maps(ctx, skel);
 	if (err) {
 		kac_lane_remove(ctx);
 		return load_failed(err);
@@ -324,28 +279,26 @@ int kac_lane_upgrade(const struct kac_ctx *ctx)
 		}
 		prev = &key;
 	}
+	return 0;
+}
+
+int kac_lane_resume(const struct kac_ctx *ctx)
+{
 	return config_flag(ctx, KAC_CONFIG_DRAINING, false);
 }
 
 int kac_lane_attach_cgroup(const struct kac_ctx *ctx, int fd)
 {
 	char path[KAC_PATH_MAX];
-	__cleanup_fd int prog = -1, link = -1, old = -1;
+	__cleanup_fd int prog = -1, link = -1;
 	uint64_t id;
 	int err;
 
-	kac_pin_path(ctx, PIN_LINK_SOCKOPS, path);
-	old = bpf_obj_get(path);
 	err = kac_cgroup_id(fd, &id);
 	if (err)
 		return err;
-	if (old >= 0) {
-		struct bpf_link_info info = {};
-		__u32 len = sizeof(info);
-
-		if (!bpf_obj_get_info_by_fd(old, &info, &len) && info.cgroup.cgroup_id == id)
-			return 0;
-	}
+	if (kac_instance_cgroup(ctx) == id)
+		return 0;
 	kac_pin_path(ctx, sockops_hook.prog, path);
 	prog = bpf_obj_get(path);
 	if (prog < 0)
@@ -353,7 +306,7 @@ int kac_lane_attach_cgroup(const struct kac_ctx *ctx, int fd)
 	link = bpf_link_create(prog, fd, BPF_CGROUP_SOCK_OPS, NULL);
 	if (link < 0)
 		return link;
-	kac_pin_path(ctx, PIN_LINK_SOCKOPS, path);
+	kac_pin_path(ctx, KAC_PIN_LINK_SOCKOPS, path);
 	unlink(path);
 	return bpf_obj_pin(link, path) ? -errno : 0;
 }

@@ -10,6 +10,10 @@
 /* The packet lane's programs and maps: loading, attaching, draining, removing. All state is pinned.
  */
 
+#define KAC_PIN_LINK_SOCKOPS "link_sockops"
+#define KAC_PIN_LINK_INGRESS "link_ingress" /* and "_<ifindex>" */
+#define KAC_PIN_LINK_EGRESS  "link_egress"
+
 #define KAC_MEMORY_DEFAULT  (64ULL << 20)
 #define KAC_OBJECTS_DEFAULT 4096
 #define KAC_CONNS_DEFAULT   65536
@@ -23,18 +27,15 @@ struct kac_lane_options {
 	uint64_t netns;	     /* cookie of the namespace served */
 };
 
-/* Mount bpffs on KAC_BPFFS where it is not mounted yet. 0 or -errno. */
-int kac_lane_mount_bpffs(void);
-
 /*
- * Load programs and maps and pin them as the instance. Says what is wrong on stderr. 0; -EEXIST
- * when there is such an instance; -errno, and then nothing is left.
+ * Load programs and maps and pin them in the instance's directory, which is there. Says what is
+ * wrong on stderr. 0; -EEXIST when there is such an instance; -errno, and then nothing is left.
  */
 int kac_lane_create(const struct kac_ctx *ctx, const struct kac_lane_options *opt);
 
 /*
  * Replace the instance's programs, on every hook atomically, by this binary's; maps and connections
- * stay (P5). Ends a drain. Says what is wrong on stderr.
+ * stay (P5). Says what is wrong on stderr.
  */
 int kac_lane_upgrade(const struct kac_ctx *ctx);
 
@@ -52,6 +53,9 @@ int kac_lane_drain(const struct kac_ctx *ctx, uint32_t *left);
 
 /* How many connections still need translation, after dropping those that don't. */
 int kac_lane_draining(const struct kac_ctx *ctx, uint32_t *left);
+
+/* End a drain: connections are enrolled and answered again. 0 or -errno. */
+int kac_lane_resume(const struct kac_ctx *ctx);
 
 /* Whether the instance is draining: 1 or 0, or -errno. */
 int kac_lane_is_draining(const struct kac_ctx *ctx);

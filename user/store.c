@@ -14,6 +14,7 @@
 
 #include "arena.h"
 #include "field.h"
+#include "instance.h"
 #include "map.h"
 #include "store.h"
 
@@ -49,29 +50,6 @@ static uint64_t now_ns(clockid_t clock)
 }
 
 /* Opening and closing. */
-
-static int lock_instance(const struct kac_ctx *ctx, int *dir)
-{
-	char path[KAC_PATH_MAX];
-	struct stat held, named;
-	int fd __cleanup_fd = -1;
-
-	kac_pin_path(ctx, NULL, path);
-	do {
-		kac_close_fd(&fd);
-		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd < 0)
-			return errno == EACCES ? -EPERM : errno == ENOTDIR ? -ENOENT : -errno;
-		if (flock(fd, LOCK_EX) || fstat(fd, &held))
-			return -errno;
-		/* While we waited the instance may have been removed, and even made anew. */
-		if (stat(path, &named))
-			return -errno;
-	} while (held.st_ino != named.st_ino || held.st_dev != named.st_dev);
-	*dir = fd;
-	fd = -1;
-	return 0;
-}
 
 /* Map a whole array of @entries values. */
 static void *map_array(const struct kac_store *store, int fd, size_t value_size, uint32_t entries)
@@ -297,11 +275,13 @@ int kac_store_open(const struct kac_ctx *ctx, bool read_only, struct kac_store *
 		return -ENOMEM;
 	s->read_only = read_only;
 	s->dir = s->names = s->arena_map = s->conns = -1;
-	err = read_only ? 0 : lock_instance(ctx, &s->dir);
+	err = read_only ? 0 : kac_instance_lock(ctx, &s->dir);
 	if (!err)
 		err = open_maps(s, ctx);
-	if (!err && !read_only)
+	if (!err && !read_only) {
+		kac_instance_set_clock(s->config);
 		err = recover(s);
+	}
 	if (err)
 		free_store(s);
 	else

@@ -54,19 +54,19 @@ def passes(env, reason):
 # S9
 
 
-@pytest.mark.parametrize("options", [b"\1\1\1\1", b"\x94\x04\0\0", b"\x07\x07\x04\0\0\0\0\0"],
-                         ids=["nop", "router-alert", "record-route"])
-def test_s9_ip_options(env, options):
+def test_s9_ip_options(env):
     """A GET with IP options is the kernel's to answer."""
     c = warm(env)
-    before = env.hits()
-    seg = packets.tcp_segment(c.src, c.dst, c.sport, 8080, c.snd, c.rcv, packets.flags("PA"), c.win,
-                              packets.option_ts(c.tsval(), c.ts_recent), c.get("/hot.html"))
-    c.send_frame(packets.ip_frame(c.src, c.dst, packets.TCP, seg, options=options))
-    c.snd += len(c.get("/hot.html"))
-    got = c.response()
-    assert got.endswith(HOT) and b"X-Origin" in got and env.hits() == before
-    assert c.fetch("/hot.html").endswith(HOT)
+    for options in (b"\1\1\1\1", b"\x94\x04\0\0", b"\x07\x07\x04\0\0\0\0\0"):
+        before = env.hits()
+        seg = packets.tcp_segment(c.src, c.dst, c.sport, 8080, c.snd, c.rcv, packets.flags("PA"),
+                                  c.win, packets.option_ts(c.tsval(), c.ts_recent),
+                                  c.get("/hot.html"))
+        c.send_frame(packets.ip_frame(c.src, c.dst, packets.TCP, seg, options=options))
+        c.snd += len(c.get("/hot.html"))
+        got = c.response()
+        assert got.endswith(HOT) and b"X-Origin" in got and env.hits() == before
+        assert c.fetch("/hot.html").endswith(HOT)
 
 
 @pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
@@ -75,15 +75,15 @@ def test_s9_congestion_experienced(env, v6):
     from_origin(warm(env, v6=v6), env, tos=3)
 
 
-@pytest.mark.parametrize("flags", ["PAE", "PAC", "PAEC", "PAU"])
-def test_s9_odd_flags(env, flags):
+def test_s9_odd_flags(env):
     """A GET with CWR, ECE or URG goes to the kernel."""
     c = warm(env)
-    before = env.hits()
-    c.send(c.get("/hot.html"), flags)
-    got = c.response()
-    assert b"X-Origin" in got and env.hits() == before
-    assert got.endswith(HOT) or "U" in flags  # an urgent byte is not in the stream
+    for flags in ("PAE", "PAC", "PAEC", "PAU"):
+        before = env.hits()
+        c.send(c.get("/hot.html"), flags)
+        got = c.response()
+        assert b"X-Origin" in got and env.hits() == before, flags
+        assert got.endswith(HOT) or "U" in flags  # an urgent byte is not in the stream
 
 
 @pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
@@ -163,32 +163,33 @@ def test_s9_fragments(env):
     assert c.fetch("/odd.html").endswith(ODD)
 
 
-@pytest.mark.parametrize("ttl,tos", [(1, 0), (255, 0), (64, 0x10), (64, 0xB8)])
-def test_s9_replies_have_headers_of_their_own(env, ttl, tos):
+def test_s9_replies_have_headers_of_their_own(env):
     """TTL and TOS of a reply are the server's, whatever the GET came with."""
     c = warm(env)
-    before = env.hits()
-    c.send(c.get("/hot.html"), "PA", ttl=ttl, tos=tos)
-    p = c.data()
-    assert p.ttl == c.synack.ttl == 64 and p.tos == c.synack.tos == 0
-    assert p.flags & ~(packets.ACK | packets.PSH) == 0
-    assert p.tcp_ok and p.ip_ok
-    assert not env.on or env.hits() == before + 1
+    for ttl, tos in ((1, 0), (255, 0), (64, 0x10), (64, 0xB8)):
+        before = env.hits()
+        c.send(c.get("/hot.html"), "PA", ttl=ttl, tos=tos)
+        p = c.data()
+        assert p.ttl == c.synack.ttl == 64 and p.tos == c.synack.tos == 0
+        assert p.flags & ~(packets.ACK | packets.PSH) == 0
+        assert p.tcp_ok and p.ip_ok
+        assert not env.on or env.hits() == before + 1
+        c.rcv = p.end
+        c.send()
 
 
-@pytest.mark.parametrize("option", [b"\xfd\x04ab", b"\x1e\x04ab", b"\x13\x12" + b"s" * 16],
-                         ids=["experimental", "mptcp", "md5"])
-def test_s9_unknown_tcp_options(env, option):
-    """A GET with a TCP option other than timestamps and SACK is not answered in the kernel."""
-    c = warm(env)
-    before = env.hits()
-    c.send(c.get("/hot.html"), "PA",
-           options=packets.option_ts(c.tsval(), c.ts_recent) + option, advance=True)
-    got = c.collect(0.2)
-    assert env.hits() == before
-    for p in got:
-        if p.data:
-            assert b"X-Origin" in p.data
+def test_s9_unknown_tcp_options(env):
+    """A GET with a TCP option other than timestamps and SACK (here an experimental one, MPTCP's and
+    MD5's) is not answered in the kernel."""
+    site(env)
+    for option in (b"\xfd\x04ab", b"\x1e\x04ab", b"\x13\x12" + b"s" * 16):
+        c = env.raw().connect()
+        assert c.fetch("/hot.html").endswith(HOT)
+        before = env.hits()
+        c.send(c.get("/hot.html"), "PA",
+               options=packets.option_ts(c.tsval(), c.ts_recent) + option, advance=True)
+        assert all(b"X-Origin" in p.data for p in c.collect(0.15) if p.data)
+        assert env.hits() == before
 
 
 def test_s9_not_unicast(env):
@@ -236,7 +237,7 @@ def test_s10_date_is_of_now(env):
     site(env)
     c = env.http()
     dates = set()
-    for _ in range(3):
+    for _ in range(3 if env.on else 2):
         r = c.get("/hot.html")
         stamp = time.strptime(r.headers["date"], "%a, %d %b %Y %H:%M:%S GMT")
         assert abs(calendar.timegm(stamp) - time.time()) <= 2
@@ -248,7 +249,7 @@ def test_s10_date_is_of_now(env):
 # S11, S12
 
 
-@pytest.mark.parametrize("mark", [0xBEEF, 0x1, 0x6B61])
+@pytest.mark.parametrize("mark", [0xBEEF, 0x6B61])
 def test_s12_marks_belong_to_the_user(env, mark):
     """The origin's SO_MARK, another with each response, confuses nothing: its segments are
     translated all the same, over the device and over lo."""
@@ -453,7 +454,7 @@ def test_s16_origin_does_not_close_a_busy_connection(env):
     env.attach(refresh=None)
     env.pin("hot.html")
     c = env.http()
-    end, count, passed = time.monotonic() + 5, 0, 0
+    end, count, passed = time.monotonic() + (5 if env.on else 1), 0, 0
     while time.monotonic() < end:
         r = c.get("/hot.html")
         assert r.body == HOT
