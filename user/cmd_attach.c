@@ -130,10 +130,8 @@ static int find_cgroup(const struct request *r, char path[KAC_PATH_MAX], pid_t *
 			return kac_fail(
 				"--unit %s: not running (no such cgroup below %s/system.slice)",
 				r->unit, root);
-	} else {
-		if (strlen(r->cgroup) >= KAC_PATH_MAX)
-			return kac_fail("--cgroup: the path is too long");
-		strcpy(path, r->cgroup);
+	} else if (snprintf(path, KAC_PATH_MAX, "%s", r->cgroup ? r->cgroup : "") >= KAC_PATH_MAX) {
+		return kac_fail("--cgroup: the path is too long");
 	}
 	*pid = kac_cgroup_some_pid(path);
 	return 0;

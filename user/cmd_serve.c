@@ -145,7 +145,7 @@ static int resolve(struct serve *s)
 	char bad[32];
 	int err;
 
-	if (stat(s->dir, &st) || !S_ISDIR(st.st_mode))
+	if (!s->dir || stat(s->dir, &st) || !S_ISDIR(st.st_mode))
 		return kac_fail("%s: not a directory", s->dir);
 	if (parse_listen(s->listen, &s->addr, &s->addr_len, &mapped, &s->lane.port))
 		return kac_usage("--listen %s: not ADDR:PORT, such as 127.0.0.1:8080 or [::1]:8080",

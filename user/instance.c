@@ -116,7 +116,7 @@ static int link_info(const struct kac_ctx *ctx, const char *leaf, struct bpf_lin
 
 uint64_t kac_instance_cgroup(const struct kac_ctx *ctx)
 {
-	struct bpf_link_info info;
+	struct bpf_link_info info = {};
 
 	return link_info(ctx, KAC_PIN_LINK_SOCKOPS, &info) ? 0 : info.cgroup.cgroup_id;
 }
@@ -124,7 +124,7 @@ uint64_t kac_instance_cgroup(const struct kac_ctx *ctx)
 static int device_is_there(uint32_t ifindex, void *arg)
 {
 	const struct kac_ctx *ctx = arg;
-	struct bpf_link_info info;
+	struct bpf_link_info info = {};
 	char leaf[64];
 
 	snprintf(leaf, sizeof(leaf), KAC_PIN_LINK_INGRESS "_%u", ifindex);
@@ -137,8 +137,8 @@ int kac_instance_reachable(const struct kac_ctx *ctx)
 	__cleanup_config struct kac_config *config = NULL;
 	uint64_t own;
 
-	if (kac_instance_config(ctx, &config) || kac_netns_cookie(0, &own) || !config->netns ||
-	    config->netns == own)
+	if (kac_instance_config(ctx, &config) || !config || kac_netns_cookie(0, &own) ||
+	    !config->netns || config->netns == own)
 		return 0;
 	return kac_lane_each_device(ctx, device_is_there, (void *)ctx) > 0 ? -EXDEV : 0;
 }
@@ -148,7 +148,7 @@ static bool is_rival(const struct kac_ctx *other, const char *path, uint32_t por
 	__cleanup_config struct kac_config *config = NULL;
 	uint64_t cgroup = kac_instance_cgroup(other);
 
-	if (!cgroup || kac_instance_config(other, &config))
+	if (!cgroup || kac_instance_config(other, &config) || !config)
 		return false;
 	if ((config->flags & KAC_CONFIG_DRAINING) || (config->netns && config->netns != netns) ||
 	    (config->port && port && config->port != port))

@@ -86,7 +86,6 @@ def test_mixed_wire_is_legal(env):
     if env.on:
         assert len(flow.replies()) == env.hits() > 100
     seen = env.server.netstat()
-    assert seen["TcpRetransSegs"] <= 5, "no loss, but for what a busy machine takes for one"
     for odd in ("TcpInCsumErrors", "TcpInErrs", "TcpExtTCPChallengeACK",
                 "TcpExtPAWSEstab", "TcpExtTCPOFOQueue",
                 "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedPAWS", "TcpExtTCPSynChallenge",
