@@ -8,6 +8,7 @@
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
+#include <linux/in6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
@@ -189,6 +190,33 @@ enum segment_kind {
 	SEGMENT_NOT_TCP, /* it may be an ICMP error */
 };
 
+/* Extension headers that are walked, and how far; more than any stack sends with TCP. */
+#define IPV6_HEADERS_MAX    4
+#define IPV6_TCP_OFFSET_MAX 255U
+
+/* Where the TCP header of an IPv6 packet with extension headers is (RFC 8200 4); 0: nowhere. */
+__weak __noinline int ipv6_tcp_offset(struct __sk_buff *skb, __u32 next)
+{
+	__u32 at = ETH_HLEN + sizeof(struct ipv6hdr), i;
+
+	for (i = 0; i < IPV6_HEADERS_MAX; i++) {
+		__u8 head[4];
+
+		if (bpf_skb_load_bytes(skb, at, head, sizeof(head)))
+			return 0;
+		if (next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS)
+			at += 8 + head[1] * 8;
+		else if (next == IPPROTO_FRAGMENT && !((head[2] << 8 | head[3]) & ~7))
+			at += 8;
+		else
+			return 0;
+		next = head[0];
+		if (next == IPPROTO_TCP)
+			return at;
+	}
+	return 0;
+}
+
 /* The port of the origin's end; 0 serves every port. */
 static __always_inline int port_matches(const struct tcphdr *tcp, int from_client, __u32 port)
 {
@@ -259,26 +287,24 @@ static __always_inline int segment_parse(struct __sk_buff *skb, struct segment *
 			return SEGMENT_NOT_IP;
 	} else {
 		struct ipv6hdr *ip6 = data + ETH_HLEN;
-		__u8 *hop = (void *)(ip6 + 1);
 
 		if (data + ETH_HLEN + sizeof(*ip6) + sizeof(*tcp) > end || ip6->version != 6)
 			return SEGMENT_NOT_IP;
 		total = bpf_ntohs(ip6->payload_len);
 		total = total ? total + l4 : skb->len;
-		if (ip6->nexthdr == IPPROTO_HOPOPTS && hop[0] == IPPROTO_TCP && hop[1] == 0) {
-			/* A jumbogram of the stack's own segmentation offload (BIG TCP). */
+		if (ip6->nexthdr != IPPROTO_TCP) {
+			/* Also the stack's own: BIG TCP has a hop-by-hop header (6.18 and before).
+			 */
 			seg->options = 1;
-			l4 += 8;
-			if (data + l4 + sizeof(*tcp) > end) {
-				if (skb->len < l4 + sizeof(*tcp) ||
-				    bpf_skb_pull_data(skb, l4 + sizeof(*tcp)))
-					return SEGMENT_NOT_IP;
-				data = (void *)(long)skb->data;
-				end = (void *)(long)skb->data_end;
-				ip6 = data + ETH_HLEN;
-			}
-		} else if (ip6->nexthdr != IPPROTO_TCP) {
-			return SEGMENT_NOT_TCP;
+			l4 = ipv6_tcp_offset(skb, ip6->nexthdr);
+			kac_opaque(l4);
+			if (l4 > IPV6_TCP_OFFSET_MAX || !l4)
+				return SEGMENT_NOT_TCP;
+			if (bpf_skb_pull_data(skb, l4 + sizeof(*tcp)))
+				return SEGMENT_NOT_IP;
+			data = (void *)(long)skb->data;
+			end = (void *)(long)skb->data_end;
+			ip6 = data + ETH_HLEN;
 		}
 		tcp = data + l4;
 		if ((void *)(ip6 + 1) > end || (void *)(tcp + 1) > end)
