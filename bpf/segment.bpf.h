@@ -267,8 +267,8 @@ static __always_inline int segment_parse(struct __sk_buff *skb, struct segment *
 			if ((void *)(ip + 1) > end)
 				return SEGMENT_NOT_IP;
 		}
-		l4 &= 127;
 		kac_opaque(l4);
+		l4 &= 127;
 		tcp = data + l4;
 		if ((void *)(tcp + 1) > end)
 			return SEGMENT_NOT_IP;
@@ -306,6 +306,8 @@ static __always_inline int segment_parse(struct __sk_buff *skb, struct segment *
 			end = (void *)(long)skb->data_end;
 			ip6 = data + ETH_HLEN;
 		}
+		kac_opaque(l4);
+		l4 &= IPV6_TCP_OFFSET_MAX;
 		tcp = data + l4;
 		if ((void *)(ip6 + 1) > end || (void *)(tcp + 1) > end)
 			return SEGMENT_NOT_IP;
