@@ -42,6 +42,30 @@ __noinline int egress_response_parse(struct egress *s, __u32 len)
 	return kac_response_parse(s->buf, len, &s->response);
 }
 
+/* Most heads are this short; what is copied beyond is the body's. */
+#define HEAD_FIRST_LOOK 512
+
+/* Parse the head that begins @at bytes into the payload, @left bytes before its end. */
+__noinline int response_head(struct __sk_buff *skb, struct egress *s, __u32 at, __u32 left)
+{
+	__u32 n = left, verdict;
+
+	if (!s)
+		return KAC_HEAD_OPAQUE;
+	at += s->seg.l4 + s->seg.doff;
+	if (n > HEAD_FIRST_LOOK)
+		n = HEAD_FIRST_LOOK;
+	if (!kac_in_range(&n, HEAD_FIRST_LOOK) || bpf_skb_load_bytes(skb, at, s->buf, n))
+		return KAC_HEAD_OPAQUE;
+	verdict = egress_response_parse(s, n);
+	if (verdict != KAC_HEAD_MORE || left <= HEAD_FIRST_LOOK)
+		return verdict;
+	n = left > KAC_REQ_MAX ? KAC_REQ_MAX : left;
+	if (!kac_in_range(&n, KAC_REQ_MAX) || bpf_skb_load_bytes(skb, at, s->buf, n))
+		return KAC_HEAD_OPAQUE;
+	return egress_response_parse(s, n);
+}
+
 /*
  * Walk the new bytes of a segment: the rest of a body, then the heads of further responses. Only
  * this program changes what is read here, and a socket's segments leave one after the other; a
@@ -69,10 +93,8 @@ static __always_inline void follow_response(struct __sk_buff *skb, struct egress
 			f->out = KAC_OUT_UNSOLICITED;
 			return;
 		}
-		n = len - at > KAC_REQ_MAX ? KAC_REQ_MAX : len - at;
-		if (!kac_in_range(&n, KAC_REQ_MAX) || i == FOLLOW_HEADS_MAX ||
-		    bpf_skb_load_bytes(skb, s->seg.l4 + s->seg.doff + at, s->buf, n) ||
-		    egress_response_parse(s, n) != KAC_HEAD_FRAMED) {
+		n = len - at;
+		if (i == FOLLOW_HEADS_MAX || response_head(skb, s, at, n) != KAC_HEAD_FRAMED) {
 			f->out = KAC_OUT_RESPONSE;
 			return;
 		}
@@ -196,6 +218,7 @@ int kaccel_egress(struct __sk_buff *skb)
 	struct egress *s;
 	__u32 zero = 0;
 	int action, live;
+	void *data;
 	__u64 tag;
 
 	s = bpf_map_lookup_elem(&egress_scratch, &zero);
@@ -216,8 +239,10 @@ int kaccel_egress(struct __sk_buff *skb)
 	}
 	if (c->ifindex != skb->ifindex && !device_of_route(skb))
 		return TC_ACT_UNSPEC;
-	if (bpf_skb_load_bytes(skb, 0, s->mac, sizeof(s->mac)))
+	data = (void *)(long)skb->data;
+	if (data + sizeof(s->mac) > (void *)(long)skb->data_end)
 		return TC_ACT_UNSPEC;
+	__builtin_memcpy(s->mac, data, sizeof(s->mac));
 	s->out = 0;
 	s->clamped = 0;
 	__builtin_memset(&s->follow, 0, sizeof(s->follow));

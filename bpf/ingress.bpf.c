@@ -261,7 +261,7 @@ static __always_inline void answer_again(struct kac_conn *c, struct ingress *s)
 	if (s->seg.options)
 		return;
 	s->verdict.action = ACT_CONSUME;
-	if (s->now - c->sent_ns < (__u64)c->rtt_us * 1000)
+	if ((__s64)(s->now - c->sent_ns) < (__s64)c->rtt_us * 1000)
 		return;
 	c->sent_ns = s->now;
 	c->timeouts++;
@@ -727,7 +727,6 @@ int kaccel_ingress(struct __sk_buff *skb)
 	if (s->seg.flags & TCP_SYN)
 		return TC_ACT_UNSPEC;
 	__builtin_memset(&s->verdict, 0, sizeof(s->verdict));
-	s->now = bpf_ktime_get_ns();
 	s->refresh = cfg->refresh_ns ? cfg->refresh_ns : REFRESH_NS;
 	s->cand.draining = cfg->flags & KAC_CONFIG_DRAINING;
 	s->cand.found = 0;
@@ -741,6 +740,8 @@ int kaccel_ingress(struct __sk_buff *skb)
 	if (s->seg.len && !(c->flags & KAC_CONN_OUT))
 		candidate_find(skb, s);
 
+	/* Replies need the exact clock; what only passes does with the last tick's. */
+	s->now = s->cand.found || c->generation ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
 	tag = key_tag(&s->seg.key);
 	bpf_spin_lock(&c->lock);
 	live = c->tag == tag && !(c->flags & KAC_CONN_REBORN);

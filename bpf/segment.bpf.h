@@ -26,6 +26,10 @@
 #define TCP_ECE 0x40
 #define TCP_CWR 0x80
 
+/* Extension headers that are walked, and how far; more than any stack sends with TCP. */
+#define IPV6_HEADERS_MAX    4
+#define IPV6_TCP_OFFSET_MAX 255U
+
 #define TCP_OPTIONS_MAX 40
 #define TCP_TS_BYTES	12 /* NOP NOP timestamps */
 
@@ -154,21 +158,31 @@ static __always_inline void segment_options(struct __sk_buff *skb, struct segmen
 {
 	__u32 len = seg->doff - sizeof(struct tcphdr);
 
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 l4 = seg->l4;
+
 	seg->plain = 1;
 	seg->ts_at = 0;
 	seg->sack_at = 0;
 	seg->sack_len = 0;
 	if (len == 0)
 		return;
+	kac_opaque(l4);
+	l4 &= IPV6_TCP_OFFSET_MAX;
+	if (len == TCP_TS_BYTES && data + l4 + sizeof(struct tcphdr) + TCP_TS_BYTES <= end) {
+		const __u32 *opt = data + l4 + sizeof(struct tcphdr);
+
+		if (opt[0] == bpf_htonl(TCP_TS_HEAD)) {
+			__builtin_memcpy(seg->opt, opt, TCP_TS_BYTES);
+			seg->ts_at = sizeof(struct tcphdr) + 2;
+			seg->tsval = bpf_ntohl(opt[1]);
+			seg->tsecr = bpf_ntohl(opt[2]);
+			return;
+		}
+	}
 	if (!kac_in_range(&len, TCP_OPTIONS_MAX) ||
 	    bpf_skb_load_bytes(skb, seg->l4 + sizeof(struct tcphdr), seg->opt, len)) {
 		seg->plain = 0;
-		return;
-	}
-	if (len == TCP_TS_BYTES && load32(seg->opt) == TCP_TS_HEAD) {
-		seg->ts_at = sizeof(struct tcphdr) + 2;
-		seg->tsval = load32(seg->opt + 4);
-		seg->tsecr = load32(seg->opt + 8);
 		return;
 	}
 	segment_options_walk(seg);
@@ -189,10 +203,6 @@ enum segment_kind {
 	SEGMENT_NOT_OURS,
 	SEGMENT_NOT_TCP, /* it may be an ICMP error */
 };
-
-/* Extension headers that are walked, and how far; more than any stack sends with TCP. */
-#define IPV6_HEADERS_MAX    4
-#define IPV6_TCP_OFFSET_MAX 255U
 
 /* Where the TCP header of an IPv6 packet with extension headers is (RFC 8200 4); 0: nowhere. */
 __weak __noinline int ipv6_tcp_offset(struct __sk_buff *skb, __u32 next)

@@ -156,7 +156,7 @@ def test_p1_connections_from_before(env):
 @pytest.mark.parametrize("slow,body", [
     ("/sleep/200", b"slept\n"), ("/pause/200", b"first half, second half"),
     ("/chunked/200", b"first,second\n"), ("/splithead/200", b"split"),
-    ("/fixed/30000", b"o" * 30000)])
+    ("/fixed/30000", b"o" * 30000)], ids=["sleep", "pause", "chunked", "splithead", "long"])
 def test_p2_nothing_in_the_middle_of_a_response(env, slow, body):
     """A pinned object asked for while the origin's response is under way comes behind it."""
     env.origin(attach=False)
