@@ -9,15 +9,15 @@
 #include <jansson.h>
 
 #include "cgroup.h"
-#include "device.h"
 #include "instance.h"
 #include "lane.h"
+#include "options.h"
 
 struct request {
-	const char *cgroup, *unit, *devices;
+	const char *cgroup, *unit;
 	pid_t pid;
 	bool upgrade;
-	struct kac_lane_options lane;
+	struct kac_lane_arguments args;
 };
 
 static int parse(int argc, char **argv, struct request *r)
@@ -27,16 +27,12 @@ static int parse(int argc, char **argv, struct request *r)
 		{"pid", required_argument, NULL, 'p'},
 		{"unit", required_argument, NULL, 'u'},
 		{"port", required_argument, NULL, 'P'},
-		{"dev", required_argument, NULL, 'd'},
-		{"memory", required_argument, NULL, 'm'},
-		{"objects", required_argument, NULL, 'o'},
-		{"connections", required_argument, NULL, 'C'},
-		{"refresh", required_argument, NULL, 'r'},
 		{"upgrade", no_argument, NULL, 'U'},
+		KAC_LANE_OPTIONS,
 		{},
 	};
 	uint64_t v;
-	int opt;
+	int opt, err;
 
 	optind = 0;
 	while ((opt = kac_getopt(argc, argv, options)) != -1) {
@@ -55,39 +51,15 @@ static int parse(int argc, char **argv, struct request *r)
 		case 'P':
 			if (kac_parse_u64(optarg, 1, 65535, &v))
 				return kac_usage("--port %s: not a port, 1 to 65535", optarg);
-			r->lane.port = v;
-			break;
-		case 'd':
-			r->devices = optarg;
-			break;
-		case 'm':
-			if (kac_parse_size(optarg, &r->lane.memory) || !r->lane.memory ||
-			    r->lane.memory > 1ULL << 40)
-				return kac_usage("--memory %s: not a size, such as 64M or 1G",
-						 optarg);
-			break;
-		case 'o':
-			if (kac_parse_u64(optarg, 1, 1 << 22, &v))
-				return kac_usage("--objects %s: not a number, 1 to 4194304",
-						 optarg);
-			r->lane.objects = v;
-			break;
-		case 'C':
-			if (kac_parse_u64(optarg, 1, 1 << 24, &v))
-				return kac_usage("--connections %s: not a number, 1 to 16777216",
-						 optarg);
-			r->lane.conns = v;
-			break;
-		case 'r':
-			if (kac_parse_u64(optarg, 1, 3600, &v))
-				return kac_usage("--refresh %s: not seconds, 1 to 3600", optarg);
-			r->lane.refresh_ns = v * 1000000000ULL;
+			r->args.lane.port = v;
 			break;
 		case 'U':
 			r->upgrade = true;
 			break;
 		default:
-			return kac_usage_option(opt, argv);
+			err = kac_lane_argument(opt, optarg, argv, &r->args);
+			if (err)
+				return err;
 		}
 	}
 	if (optind != argc)
@@ -97,7 +69,7 @@ static int parse(int argc, char **argv, struct request *r)
 	if (!!r->cgroup + !!r->pid + !!r->unit != 1)
 		return kac_usage(
 			"attach: name the origin by one of --cgroup PATH, --pid PID, --unit NAME");
-	if (!r->lane.port)
+	if (!r->args.lane.port)
 		return kac_usage("attach: say which port the origin listens on, with --port N");
 	return 0;
 }
@@ -134,25 +106,6 @@ static int find_cgroup(const struct request *r, char path[KAC_PATH_MAX], pid_t *
 		return kac_fail("--cgroup: the path is too long");
 	}
 	*pid = kac_cgroup_some_pid(path);
-	return 0;
-}
-
-static int find_devices(const struct request *r, struct kac_devices *devs)
-{
-	char bad[32];
-	int err;
-
-	if (!r->devices) {
-		if (kac_devices_of(NULL, devs))
-			return kac_fail("no device is up: name one with --dev");
-		return 0;
-	}
-	err = kac_devices_parse(r->devices, devs, bad);
-	if (err == -EMEDIUMTYPE)
-		return kac_fail("--dev %s: has no Ethernet header; attach to the device below it",
-				bad);
-	if (err)
-		return kac_fail("--dev %s: no such device in this network namespace", bad);
 	return 0;
 }
 
@@ -221,7 +174,7 @@ static int resume(const struct kac_ctx *ctx, const struct request *r, int cgroup
 			"instance '%s' is attached already: 'kaccel detach' it, upgrade it with "
 			"--upgrade, or name another with --instance",
 			ctx->instance);
-	if (config->port != r->lane.port || config->netns != r->lane.netns ||
+	if (config->port != r->args.lane.port || config->netns != r->args.lane.netns ||
 	    (old && (kac_cgroup_id(cgroup, &id) || id != old)))
 		return kac_fail(
 			"instance '%s' is draining for another port, cgroup or network namespace: "
@@ -229,7 +182,7 @@ static int resume(const struct kac_ctx *ctx, const struct request *r, int cgroup
 			ctx->instance);
 	if (kac_lane_upgrade(ctx))
 		return KAC_EXIT_FAIL;
-	config->refresh_ns = r->lane.refresh_ns;
+	config->refresh_ns = r->args.lane.refresh_ns;
 	return 0;
 }
 
@@ -241,7 +194,7 @@ static int attach(const struct kac_ctx *ctx, const struct request *r, int cgroup
 	unsigned int i;
 	int err;
 
-	err = kac_lane_create(ctx, &r->lane);
+	err = kac_lane_create(ctx, &r->args.lane);
 	if (err == -EEXIST) {
 		resumed = true;
 		err = resume(ctx, r, cgroup);
@@ -266,9 +219,7 @@ static int attach(const struct kac_ctx *ctx, const struct request *r, int cgroup
 
 int cmd_attach(const struct kac_ctx *ctx, int argc, char **argv)
 {
-	struct request r = {.lane = {.memory = KAC_MEMORY_DEFAULT,
-				     .objects = KAC_OBJECTS_DEFAULT,
-				     .conns = KAC_CONNS_DEFAULT}};
+	struct request r = {.args = kac_lane_arguments()};
 	char path[KAC_PATH_MAX], rival[KAC_INSTANCE_MAX + 1];
 	__cleanup_fd int cgroup = -1, lock = -1;
 	struct kac_devices devs;
@@ -292,17 +243,17 @@ int cmd_attach(const struct kac_ctx *ctx, int argc, char **argv)
 	if (cgroup < 0)
 		return kac_fail(
 			"%s: no such cgroup: 'cat /proc/PID/cgroup' says where a process is", path);
-	if (kac_netns_cookie(0, &r.lane.netns))
+	if (kac_netns_cookie(0, &r.args.lane.netns))
 		return kac_fail(
 			"this kernel has no network namespace cookies (5.14): 'kaccel check'");
-	if (pid && !kac_netns_cookie(pid, &theirs) && theirs != r.lane.netns)
+	if (pid && !kac_netns_cookie(pid, &theirs) && theirs != r.args.lane.netns)
 		return kac_fail("the origin is in another network namespace: run this as 'nsenter "
 				"--net=/proc/%d/ns/net kaccel attach …'",
 				(int)pid);
-	err = find_devices(&r, &devs);
+	err = kac_lane_devices(&r.args, NULL, &devs);
 	if (err)
 		return err;
-	if (!kac_instance_rival(ctx, path, r.lane.port, r.lane.netns, rival))
+	if (!kac_instance_rival(ctx, path, r.args.lane.port, r.args.lane.netns, rival))
 		return kac_fail(
 			"instance '%s' already follows connections of %s: pin with --instance %s, "
 			"or 'kaccel detach' it",

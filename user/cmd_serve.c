@@ -13,9 +13,9 @@
 #include <sys/wait.h>
 
 #include "cgroup.h"
-#include "device.h"
 #include "instance.h"
 #include "lane.h"
+#include "options.h"
 #include "origin.h"
 #include "pin.h"
 
@@ -26,9 +26,8 @@
 struct serve {
 	const struct kac_ctx *ctx;
 	const char *dir;
-	const char *devices;
 	const char *listen;
-	struct kac_lane_options lane;
+	struct kac_lane_arguments args;
 	char cgroup[KAC_PATH_MAX];
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
@@ -40,38 +39,20 @@ static int parse(struct serve *s, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"listen", required_argument, NULL, 'l'},
-		{"dev", required_argument, NULL, 'd'},
-		{"memory", required_argument, NULL, 'm'},
-		{"objects", required_argument, NULL, 'o'},
+		KAC_LANE_OPTIONS,
 		{},
 	};
-	uint64_t v;
-	int opt;
+	int opt, err;
 
 	optind = 0;
 	while ((opt = kac_getopt(argc, argv, options)) != -1) {
-		switch (opt) {
-		case 'l':
+		if (opt == 'l') {
 			s->listen = optarg;
-			break;
-		case 'd':
-			s->devices = optarg;
-			break;
-		case 'm':
-			if (kac_parse_size(optarg, &s->lane.memory) || !s->lane.memory ||
-			    s->lane.memory > 1ULL << 40)
-				return kac_usage("--memory %s: not a size, such as 64M or 1G",
-						 optarg);
-			break;
-		case 'o':
-			if (kac_parse_u64(optarg, 1, 1 << 22, &v))
-				return kac_usage("--objects %s: not a number, 1 to 4194304",
-						 optarg);
-			s->lane.objects = v;
-			break;
-		default:
-			return kac_usage_option(opt, argv);
+			continue;
 		}
+		err = kac_lane_argument(opt, optarg, argv, &s->args);
+		if (err)
+			return err;
 	}
 	if (optind + 1 != argc)
 		return kac_usage("serve: name one directory, as in 'kaccel serve /var/www/html'");
@@ -142,27 +123,16 @@ static int resolve(struct serve *s)
 {
 	struct in6_addr mapped;
 	struct stat st;
-	char bad[32];
-	int err;
 
 	if (!s->dir || stat(s->dir, &st) || !S_ISDIR(st.st_mode))
 		return kac_fail("%s: not a directory", s->dir);
-	if (parse_listen(s->listen, &s->addr, &s->addr_len, &mapped, &s->lane.port))
+	if (parse_listen(s->listen, &s->addr, &s->addr_len, &mapped, &s->args.lane.port))
 		return kac_usage("--listen %s: not ADDR:PORT, such as 127.0.0.1:8080 or [::1]:8080",
 				 s->listen);
-	if (kac_netns_cookie(0, &s->lane.netns))
+	if (kac_netns_cookie(0, &s->args.lane.netns))
 		return kac_fail(
 			"this kernel has no network namespace cookies (5.14): 'kaccel check'");
-	if (s->devices) {
-		err = kac_devices_parse(s->devices, &s->devs, bad);
-		if (err == -EMEDIUMTYPE)
-			return kac_fail("--dev %s: has no Ethernet header", bad);
-		if (err)
-			return kac_fail("--dev %s: no such device", bad);
-	} else if (kac_devices_of(&mapped, &s->devs)) {
-		return kac_fail("no device is up: name one with --dev");
-	}
-	return 0;
+	return kac_lane_devices(&s->args, &mapped, &s->devs);
 }
 
 /* A cgroup that a killed server left behind is taken over, and with it all that it made. */
@@ -391,7 +361,7 @@ static int create(const struct serve *s)
 		lock = -1;
 		return create(s);
 	}
-	return kac_lane_create(s->ctx, &s->lane);
+	return kac_lane_create(s->ctx, &s->args.lane);
 }
 
 int cmd_serve(const struct kac_ctx *ctx, int argc, char **argv)
@@ -399,9 +369,7 @@ int cmd_serve(const struct kac_ctx *ctx, int argc, char **argv)
 	struct serve s = {.ctx = ctx,
 			  .listen = "127.0.0.1:8080",
 			  .listen_fd = -1,
-			  .lane = {.memory = KAC_MEMORY_DEFAULT,
-				   .objects = KAC_OBJECTS_DEFAULT,
-				   .conns = KAC_CONNS_DEFAULT}};
+			  .args = kac_lane_arguments()};
 	int err;
 
 	err = parse(&s, argc, argv);

@@ -19,7 +19,7 @@ struct command {
 static const struct command commands[] = {
 	{"serve", cmd_serve, "serve a directory, its files answered in the kernel",
 	 "Usage: kaccel serve DIR [--listen ADDR:PORT] [--dev IF[,IF]...] [--memory SIZE]\n"
-	 "                    [--objects N]\n"
+	 "                    [--objects N] [--connections N] [--refresh SEC]\n"
 	 "\n"
 	 "Serve the files of DIR over HTTP until interrupted. Those that fit are pinned and\n"
 	 "answered in the kernel, the others by a server of kaccel's own. Leaves nothing behind.\n"
@@ -27,7 +27,9 @@ static const struct command commands[] = {
 	 "  --listen ADDR:PORT  default: 127.0.0.1:8080\n"
 	 "  --dev IF            devices to answer on; default: lo and those that carry ADDR\n"
 	 "  --memory SIZE       for the pinned files; default: 64M\n"
-	 "  --objects N         pinned files at most; default: 4096\n"},
+	 "  --objects N         pinned files at most; default: 4096\n"
+	 "  --connections N     connections followed at most; default: 65536\n"
+	 "  --refresh SEC       pass one request per connection so often; default: 1\n"},
 	{"attach", cmd_attach, "answer in the kernel in front of a running server",
 	 "Usage: kaccel attach { --cgroup PATH | --pid PID | --unit NAME } --port N\n"
 	 "                     [--dev IF[,IF]...] [--memory SIZE] [--objects N]\n"
