@@ -58,7 +58,7 @@ include $(wildcard tests/*/Makefile.inc bench/Makefile.inc)
 BUILD_PACKAGES := gcc libc6-dev clang-14 bpftool libbpf-dev libelf-dev zlib1g-dev libmicrohttpd-dev \
 		  libjansson-dev media-types
 TEST_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev libhttp-parser-dev libclang-rt-14-dev nginx-light \
-		  python3-pytest python3-scapy iproute2 ethtool tcpdump curl jq procps
+		  python3-pytest iproute2 util-linux ethtool curl jq
 BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light h2o wrk ethtool iproute2 python3
 LINT_PACKAGES  := clang-format-14 clang-tidy-14 cppcheck shellcheck
 

@@ -453,7 +453,8 @@ static __always_inline void decide(struct kac_conn *c, struct ingress *s, __u32 
 	s->rw.sack_strip = before(seg->ack, c->rend);
 	s->rw.changed = s->rw.seq != seg->seq || s->rw.ack != seg->ack || s->rw.wnd != seg->wnd ||
 			(seg->sack_at && c->out_delta);
-	rewrite_snapshot(&s->rw, c);
+	if (s->rw.changed)
+		rewrite_snapshot(&s->rw, c);
 	ack = s->rw.ack;
 	if ((seg->flags & TCP_ACK) && after(ack, c->k_una) && !after(ack, c->k_next))
 		c->k_una = ack;

@@ -12,7 +12,7 @@ from kt.env import Kaccel
 
 USAGE, FAIL = 2, 1
 
-# Arguments, status. {cgroup}, {file}, {dir}, {big}, {empty} are filled in; the instance is attached.
+# Arguments, status. What is in braces is filled in; the instance is attached.
 WRONG = [
     ("frobnicate", USAGE),
     ("--frobnicate stats", USAGE),

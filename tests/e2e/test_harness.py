@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -22,8 +23,8 @@ def test_client_sees_one_wrong_byte(env):
     env.file("a.html", b"x" * 1000 + b"y" + b"z" * 99)
     env.nginx()
     right = b"x" * 1000 + b"y" + b"z" * 99
-    assert env.fetch_all(env.urls([("/a.html", 200, right, "text/html; charset=utf-8")]), "-q", 10) == \
-        {"requests": 10, "origin": 10}
+    urls = env.urls([("/a.html", 200, right, "text/html; charset=utf-8")])
+    assert env.fetch_all(urls, "-q", 10) == {"requests": 10, "origin": 10}
     for wrong, complaint in (
             (env.urls([("/a.html", 200, right.replace(b"y", b"Y"))]), "at byte 1000"),
             (env.urls([("/a.html", 200, right[:-1])]), "at byte 1099"),
@@ -148,7 +149,6 @@ def test_sweep_removes_what_a_killed_run_left():
     code = ("import sys, os, pathlib; sys.path.insert(0, sys.argv[1]); from kt.env import Env; "
             "e = Env(sys.argv[2], 'nginx'); e.nginx(); print(e.name, flush=True); "
             "import time; time.sleep(60)")
-    import tempfile
     with tempfile.TemporaryDirectory() as tmp:
         proc = subprocess.Popen([sys.executable, "-c", code, os.path.dirname(__file__),
                                  os.path.join(tmp, "env")], stdout=subprocess.PIPE, text=True)

@@ -290,7 +290,8 @@ def test_p4_hammer(make_env):
                 for i in range(4)]
     for n, v in bodies.items():
         env.pin(n, v[0])
-    load = env.load(env.urls(entries), "-c", 16, "-t", 3 if env.on else 1, "-x", 99, "-n", "-T", 15000)
+    load = env.load(env.urls(entries), "-c", 16, "-t", 3 if env.on else 1, "-x", 99, "-n", "-T",
+                    15000)
     rounds = 0
     while load.running() and env.on:
         name = rnd.choice(list(bodies))
@@ -314,7 +315,7 @@ def test_p4_hammer(make_env):
 # P5
 
 
-def load_for(env, seconds, *options):
+def load_for(env, seconds):
     rnd = random.Random(5)
     entries = []
     for i in range(6):
@@ -322,8 +323,8 @@ def load_for(env, seconds, *options):
         env.file(f"p{i}.html", body)
         entries.append((f"/p{i}.html", 200, body))
     urls = env.urls(entries)
-    return lambda: env.load(urls, "-c", 8, "-t", seconds if env.on else 1, "-x", 7, "-n", "-T", 15000, "-w", 300,
-                            *options)
+    return lambda: env.load(urls, "-c", 8, "-t", seconds if env.on else 1, "-x", 7, "-n", "-T",
+                            15000, "-w", 300)
 
 
 def pin_load(env):
@@ -603,7 +604,8 @@ def test_replace_torn(make_env):
     env.nginx()
     env.pin("torn.html")
     env.wire.capture(False)
-    load = env.load(env.urls([("/torn.html", 200, (a, b))]), "-c", 4, "-t", 4 if env.on else 1, "-n")
+    urls = env.urls([("/torn.html", 200, (a, b))])
+    load = env.load(urls, "-c", 4, "-t", 4 if env.on else 1, "-n")
     if env.on:
         paths = [os.path.join(env.pins, n) for n in "ab"]
         for path, body in zip(paths, (a, b)):
@@ -639,7 +641,8 @@ def test_hosts_are_kept_apart(env):
     env.nginx()
     env.pin("hot.html", b"for a", host="a.test")
     if env.on:
-        env.kaccel("pin", os.path.join(env.pins, "hot.html"), "--url", "http://b.test:8080/hot.html")
+        env.kaccel("pin", os.path.join(env.pins, "hot.html"), "--url",
+                   "http://b.test:8080/hot.html")
     for host, hit in (("a.test", True), ("A.TEST", True), ("a.test:80", True), ("b.test", False),
                       ("b.test:8080", True), ("c.test", False), ("a.test.", False),
                       ("a.test:8080", False)):

@@ -17,7 +17,8 @@ def make_site(env, seed=SEED):
     entries = []
     for i in range(30):
         size = rnd.choice([0, 1, 2, 100, 500, 900, 1000, 1023, 1100, 3000, 20000, 200000])
-        kind, media = rnd.choice([("html", "text/html; charset=utf-8"), ("css", "text/css; charset=utf-8")])
+        kind, media = rnd.choice([("html", "text/html; charset=utf-8"),
+                                  ("css", "text/css; charset=utf-8")])
         name = f"f{i}.{kind}"
         body = rnd.randbytes(size)
         env.file(name, body)

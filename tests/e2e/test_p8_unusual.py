@@ -292,7 +292,8 @@ def test_p8_passed_byte_for_byte(kenv, origin, warm):
         if origin == "recorder":  # says the number of the request on its connection
             without, with_ = (re.sub(rb"X-Origin: \d+", b"X-Origin:", x) for x in (without, with_))
         if without != with_:
-            wrong.append(f"{name}: the client got {with_[:300]!r}, without kaccel {without[:300]!r}")
+            wrong.append(f"{name}: the client got {with_[:300]!r}, without kaccel "
+                         f"{without[:300]!r}")
         if plain[name][2] != ours[name][2]:
             wrong.append(f"{name}: closed {ours[name][2]}, without kaccel {plain[name][2]}")
         if origin == "recorder":

@@ -136,10 +136,6 @@ class Rule:
         return tuple(map(int, self.wire.tell(f"get {self.number}").split()))
 
     @property
-    def matched(self):
-        return self.counts()[0]
-
-    @property
     def acted(self):
         return self.counts()[1]
 
