@@ -219,3 +219,25 @@ def test_p5_upgrade_keeps_connections(kenv):
     assert not c.get("/hot.html").from_origin
     assert c.get("/long.bin").body == LONG
     env.ids |= net.pinned_ids(os.path.join(net.BPFFS, env.name))
+
+
+def test_p3_a_lost_reply_whose_object_has_gone(kenv):
+    """What was lost and cannot be said again ends the connection; nothing else takes its place."""
+    env = kenv()
+    site(env)
+    c = env.raw().connect()
+    c.fetch("/odd.html")
+    lost = env.wire.drop("client", count=1, min_len=100)
+    request = c.get("/hot.html")
+    c.send(request, "PA")
+    lost.wait()
+    # The store never does this while a connection may ask again: forge another generation.
+    objects = os.path.join(net.BPFFS, env.name, "objects")
+    found = json.loads(net.run("bpftool", "-j", "map", "lookup", "pinned", objects, "key", "0", "0",
+                               "0", "0").stdout)["value"]
+    forged = ["0x77"] + found[1:]
+    net.run("bpftool", "map", "update", "pinned", objects, "key", "0", "0", "0", "0", "value", *forged)
+    c.send(request, "PA", seq=(c.snd - len(request)) & 0xFFFFFFFF)
+    got = c.collect(0.3)
+    assert [p for p in got if p.flags & packets.RST] and not [p for p in got if p.data]
+    assert env.kaccel.stats()["lanes"]["packet"]["changed"] == 1
